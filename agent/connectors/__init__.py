@@ -1,0 +1,1 @@
+"""Connectors: the adapters to the services that do the work."""

@@ -1,0 +1,121 @@
+"""The contract between the agent and one service: probe it, run one job on it.
+
+- A connector talks to one service and knows nothing of the store, the hub or the agent's loop.
+- Cancelling the task that awaits `run` *is* the cancel: the connector catches `CancelledError`, stops exactly its own
+  job on the service within `CANCEL_GRACE_S`, and raises it again.
+- Success is what the service says, never the mere end of a stream; a fault carries a class by what the service says.
+- Output files are written below `Assignment.output_dir`; the agent hashes, spools and uploads them.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from shared.wire.job import Progress
+from shared.wire.states import FailureClass
+
+__all__ = [
+    "CANCEL_GRACE_S",
+    "Assignment",
+    "Connector",
+    "Finished",
+    "OutputFile",
+    "Report",
+    "ServiceFault",
+    "ServiceState",
+]
+
+#: how long a connector may take to stop its job on the service, in seconds
+CANCEL_GRACE_S = 25.0
+
+#: told of progress, as often as the service says something; the agent coalesces
+Report = Callable[[Progress], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Assignment:
+    """One attempt at one job, with everything the connector needs, on local disk."""
+
+    job_id: str
+    #: grows with every claim of the job; makes service-side ids of attempts differ
+    fence: int
+    service: str
+    #: the decoded JSON payload, already valid by the service's schema
+    payload: Any
+    #: input name → local file
+    inputs: Mapping[str, Path] = field(default_factory=dict)
+    #: empty folder, only for this attempt, to write output files into
+    output_dir: Path
+    #: environment for child processes: `CUDA_VISIBLE_DEVICES` of the worker and such
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutputFile:
+    """A file the service made."""
+
+    #: unique among the job's outputs; plain file name or relative path with `/`
+    name: str
+    path: Path
+    #: from content, not from a name; None: the agent guesses
+    content_type: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finished:
+    """The service did the job."""
+
+    #: JSON values of the result: texts, usage figures, exit code
+    values: dict[str, Any] = field(default_factory=dict)
+    outputs: tuple[OutputFile, ...] = ()
+
+
+class ServiceFault(Exception):  # noqa: N818 - the tree of errors is shared/errors.py; this one is the service's
+    """The service did not do the job.
+
+    Args:
+        failure_class: decides whether the store tries again.
+        message: what the service said, for people; no stack traces.
+    """
+
+    def __init__(self, failure_class: FailureClass, message: str) -> None:
+        super().__init__(message)
+        self.failure_class = failure_class
+        self.message = message
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServiceState:
+    """What a probe found."""
+
+    #: may jobs be claimed for it now?
+    healthy: bool
+    #: why not, for people
+    reason: str | None = None
+    #: part of the capability document, merged in: `{"models": {"comfyui": [...]}, "nodes": {"comfyui": [...]}}`
+    capability: dict[str, Any] = field(default_factory=dict)
+
+
+class Connector(Protocol):
+    """Adapter to one instance of one service."""
+
+    #: the service's word in jobs and capabilities: `comfyui`
+    service: str
+
+    async def probe(self) -> ServiceState:
+        """What the service can do now. Never raises for a service that is down: that is a state."""
+        ...
+
+    async def run(self, assignment: Assignment, report: Report) -> Finished:
+        """The job's result.
+
+        Raises:
+            ServiceFault: the service failed or refused the job; its class says what to do.
+            asyncio.CancelledError: the task was cancelled and the job is stopped on the service.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Free connections; the connector is not used again."""
+        ...

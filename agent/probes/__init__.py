@@ -1,0 +1,1 @@
+"""Probes: one fact a file; a probe that finds nothing says nothing."""

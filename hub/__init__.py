@@ -1,0 +1,1 @@
+"""The hub: the stateless HTTP side of Muster. Imports `shared`, never `agent`."""

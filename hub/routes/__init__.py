@@ -1,0 +1,1 @@
+"""Routes: each decodes, makes one store call, encodes."""

@@ -1,0 +1,111 @@
+"""Every Redis key Muster writes: name, type, who writes it, how long it lives.
+
+One hash tag per pool, so that a pool is one Cluster slot. `CATALOGUE` is the list a test holds the store against;
+the function library builds the same names in `shared/lua/12_keys.lua`.
+"""
+
+import re
+from dataclasses import dataclass
+
+__all__ = ["CATALOGUE", "HUB", "KeyKind", "agent_wake_key", "known", "pool_key"]
+
+#: the hash tag of hub-wide keys; no pool may be called so (pool names have no such tag form in job ids)
+HUB = "hub"
+
+
+@dataclass(frozen=True)
+class KeyKind:
+    """One kind of key."""
+
+    #: the part after `muster:{pool}:`; `<x>` stands for one id
+    name: str
+    type: str
+    writer: str
+    life: str
+
+
+#: kinds of keys of a pool
+CATALOGUE: tuple[KeyKind, ...] = (
+    KeyKind("seq", "string", "submit", "permanent"),
+    KeyKind("job:<id>", "hash", "functions", "until pruned"),
+    KeyKind("spec:<id>", "string", "submit", "until pruned"),
+    KeyKind("payload:<id>", "string", "submit", "until pruned"),
+    KeyKind("progress:<id>", "string", "heartbeat, progress", "until the job is final"),
+    KeyKind("result:<id>", "string", "complete", "until pruned"),
+    KeyKind("history:<id>", "list", "functions", "until pruned"),
+    KeyKind("idem:<customer>:<key>", "string", "submit", "24 h"),
+    KeyKind("index:all", "zset", "functions", "permanent"),
+    KeyKind("index:state:<state>", "zset", "functions", "permanent"),
+    KeyKind("index:service:<service>", "zset", "functions", "while jobs are kept"),
+    KeyKind("index:customer:<id>", "zset", "functions", "while jobs are kept"),
+    KeyKind("index:workflow:<id>", "zset", "functions", "while jobs are kept"),
+    KeyKind("counts", "hash", "functions", "permanent"),
+    KeyKind("class-ids", "hash", "functions", "permanent"),
+    KeyKind("class-seq", "string", "functions", "permanent"),
+    KeyKind("class:<n>", "hash", "functions", "until ten minutes unused"),
+    KeyKind("waiting:<n>", "zset", "functions", "while jobs wait"),
+    KeyKind("heads", "zset", "functions", "permanent"),
+    KeyKind("rises", "zset", "functions", "permanent"),
+    KeyKind("rise-seq", "string", "functions", "permanent"),
+    KeyKind("idle-classes", "zset", "functions", "permanent"),
+    KeyKind("significant", "hash", "register", "permanent"),
+    KeyKind("worker:<id>", "hash", "register", "until pruned"),
+    KeyKind("workers", "zset", "register", "permanent"),
+    KeyKind("wclass-ids", "hash", "register", "permanent"),
+    KeyKind("wclass-seq", "string", "register", "permanent"),
+    KeyKind("wclass:<n>", "hash", "register", "while workers are of it"),
+    KeyKind("wclasses", "zset", "register", "permanent"),
+    KeyKind("feasible:<n>", "zset", "claim", "ten minutes unused"),
+    KeyKind("parked", "zset", "claim, wake", "permanent"),
+    KeyKind("parked:<n>", "zset", "claim, wake", "while workers are parked"),
+    KeyKind("woken", "zset", "wake", "permanent"),
+    KeyKind("unserved", "zset", "wake", "permanent"),
+    KeyKind("agent:<id>", "hash", "register, heartbeat", "until pruned"),
+    KeyKind("agents", "zset", "register, heartbeat", "permanent"),
+    KeyKind("agent-workers:<id>", "set", "register", "with the agent"),
+    KeyKind("wake:<agent>", "list", "wake", "60 s"),
+    KeyKind("leases", "zset", "functions", "permanent"),
+    KeyKind("deadlines", "zset", "functions", "permanent"),
+    KeyKind("due", "zset", "functions", "permanent"),
+    KeyKind("expiries", "zset", "functions", "permanent"),
+    KeyKind("prunes", "zset", "functions", "permanent"),
+    KeyKind("beat", "string", "functions", "permanent"),
+    KeyKind("events", "stream", "functions", "trimmed by length"),
+    KeyKind("settings", "hash", "hub", "permanent"),
+)
+
+_HUB_CATALOGUE: tuple[KeyKind, ...] = (
+    KeyKind("pools", "set", "hub", "permanent"),
+    KeyKind("key:<digest>", "hash", "hub", "until revoked or expired"),
+    KeyKind("keys", "set", "hub", "permanent"),
+    KeyKind("token:<digest>", "hash", "hub", "until revoked or expired"),
+    KeyKind("tokens", "set", "hub", "permanent"),
+    KeyKind("identity:<digest>", "hash", "hub", "until revoked"),
+    KeyKind("identities", "hash", "hub", "permanent"),
+    KeyKind("artifact:<id>", "hash", "hub", "7 days"),
+)
+
+
+def pool_key(pool: str, name: str) -> str:
+    """`muster:{<pool>}:<name>`."""
+    return f"muster:{{{pool}}}:{name}"
+
+
+def agent_wake_key(pool: str, agent_id: str) -> str:
+    """The list an agent waits on for wakes and commands."""
+    return pool_key(pool, f"wake:{agent_id}")
+
+
+def _pattern(kind: KeyKind) -> str:
+    return "".join(
+        ".+" if part.startswith("<") else re.escape(part) for part in re.split(r"(<[a-z]+>)", kind.name)
+    )
+
+
+_POOL_KEYS = re.compile(r"muster:\{[a-z0-9]{1,32}\}:(?:" + "|".join(map(_pattern, CATALOGUE)) + ")")
+_HUB_KEYS = re.compile(r"muster:\{hub\}:(?:" + "|".join(map(_pattern, _HUB_CATALOGUE)) + ")")
+
+
+def known(key: str) -> bool:
+    """Does the catalogue know this key?"""
+    return bool(_POOL_KEYS.fullmatch(key) or _HUB_KEYS.fullmatch(key))

@@ -1,0 +1,1 @@
+"""Types both sides agree on. Standard library and msgspec only."""

@@ -1,0 +1,31 @@
+"""Waiting for something to become true, with a name for it."""
+
+import inspect
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar, cast
+
+import anyio
+
+__all__ = ["wait_until"]
+
+POLL_S = 0.01
+
+T = TypeVar("T")
+
+
+async def wait_until(what: Callable[[], T | Awaitable[T]], timeout_s: float, description: str) -> T:
+    """The first truthy answer of `what` (plain or async), asked every 10 ms.
+
+    Raises:
+        AssertionError: nothing truthy within `timeout_s`; names the description and the last answer.
+    """
+    end = time.monotonic() + timeout_s
+    while True:
+        answer = what()
+        answer = cast("T", await answer if inspect.isawaitable(answer) else answer)
+        if answer:
+            return answer
+        if time.monotonic() > end:
+            raise AssertionError(f"not within {timeout_s} s: {description}; last answer: {answer!r}")
+        await anyio.sleep(POLL_S)
