@@ -71,7 +71,7 @@ class Finished:
     outputs: tuple[OutputFile, ...] = ()
 
 
-class ServiceFault(Exception):  # noqa: N818 - the tree of errors is shared/errors.py; this one is the service's
+class ServiceFault(Exception):
     """The service did not do the job.
 
     Args:

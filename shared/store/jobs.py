@@ -1,13 +1,23 @@
 """Jobs as the hub sees them: submit, look, list, cancel. One method a question."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from shared.store.connection import Store
+from shared.errors import Bug, Conflict, Invalid, NotFound
+from shared.store.connection import Store, translated
+from shared.store.job_pages import JobFilter, page
+from shared.store.job_rows import read_job
+from shared.store.keys import pool_key
 from shared.wire.views import JobPage, JobView
 
-__all__ = ["JobFilter", "Jobs", "PreparedJob", "Submitted"]
+__all__ = ["JobFilter", "Jobs", "PreparedJob", "Submitted", "pool_of_job"]
+
+#: jobs per call, so that a call stays under its 5 ms
+CHUNK_JOBS = 50
+
+#: payload bytes per call, for the same reason
+CHUNK_BYTES = 1_048_576
 
 
 class PreparedJob(msgspec.Struct, frozen=True):
@@ -35,15 +45,12 @@ class Submitted(msgspec.Struct, frozen=True):
     created: bool
 
 
-class JobFilter(msgspec.Struct, frozen=True):
-    """Which jobs to list; every condition must hold."""
-
-    state: str | None = None
-    service: str | None = None
-    customer_id: str | None = None
-    workflow_id: str | None = None
-    #: `key:value`
-    label: str | None = None
+def pool_of_job(job_id: str) -> str:
+    """The pool in a job's id. Raises: NotFound, when it is no job id."""
+    pool, dash, ulid = job_id.rpartition("-")
+    if not dash or not ulid.isalnum() or not pool.isalnum() or (not pool.islower() and not pool.isdigit()):
+        raise NotFound(f"no job {job_id!r}: an id reads <pool>-<ULID>", code="job_not_found")
+    return pool
 
 
 class Jobs:
@@ -53,25 +60,37 @@ class Jobs:
         self._store = store
 
     async def submit(self, pool: str, jobs: Sequence[PreparedJob]) -> list[Submitted]:
-        """What stands for each job, in order. A batch goes in chunks; all keys of idempotency are checked first.
+        """What stands for each job, in order. A batch goes in chunks.
+
+        A batch cut short by an outage is finished by sending it again with the same ids or idempotency keys.
 
         Raises:
-            Conflict: an idempotency key was used for another body (`code` `idempotency_conflict`); nothing is stored.
+            Conflict: an idempotency key was used for another body (`code` `idempotency_conflict`).
+            Invalid: a job's priority isn't its workflow's (`code` `workflow_priority`).
             Unavailable: the store is down, or at its memory limit (`code` `store_full`).
         """
-        raise NotImplementedError
+        submitted: list[Submitted] = []
+        for first, chunk in _chunks(jobs):
+            answer = await self._store.call("submit", pool, len(chunk), *(a for job in chunk for a in _arguments(job)))
+            _raise_refusal(answer, first)
+            submitted += _standing(answer)
+        return submitted
 
     async def get(self, job_id: str) -> JobView:
         """The job with history and result. Raises: NotFound."""
-        raise NotImplementedError
+        return await read_job(self._store, pool_of_job(job_id), job_id)
 
     async def payload(self, job_id: str) -> bytes:
         """JSON text of the payload as submitted. Raises: NotFound."""
-        raise NotImplementedError
+        async with translated():
+            payload = await self._store.client.get(pool_key(pool_of_job(job_id), f"payload:{job_id}"))
+        if payload is None:
+            raise NotFound(f"no job {job_id}", code="job_not_found")
+        return bytes(payload)
 
     async def list(self, pool: str, wanted: JobFilter, *, cursor: str | None, limit: int) -> JobPage:
         """A page of jobs, newest first; reads at most 1,000 rows, so that a page may be short."""
-        raise NotImplementedError
+        return await page(self._store, pool, wanted, cursor=cursor, limit=limit)
 
     async def cancel(self, job_id: str) -> JobView:
         """The job after the cancel: `cancelled`, or `active` with `cancel_requested`.
@@ -80,4 +99,57 @@ class Jobs:
             NotFound: no such job.
             Conflict: the job is completed or failed.
         """
-        raise NotImplementedError
+        answer = await self._store.call("cancel", pool_of_job(job_id), job_id)
+        if answer[0] == b"NOT_FOUND":
+            raise NotFound(f"no job {job_id}", code="job_not_found")
+        if answer[0] == b"CONFLICT":
+            raise Conflict(f"job {job_id} is {answer[1].decode()} already", code="job_final")
+        return await self.get(job_id)
+
+
+def _chunks(jobs: Sequence[PreparedJob]) -> Iterator[tuple[int, list[PreparedJob]]]:
+    """`(index of its first job, chunk)`."""
+    chunk: list[PreparedJob] = []
+    size = 0
+    for index, job in enumerate(jobs):
+        if chunk and (len(chunk) == CHUNK_JOBS or size + len(job.payload) > CHUNK_BYTES):
+            yield index - len(chunk), chunk
+            chunk, size = [], 0
+        chunk.append(job)
+        size += len(job.payload)
+    if chunk:
+        yield len(jobs) - len(chunk), chunk
+
+
+def _arguments(job: PreparedJob) -> Iterator[str | bytes]:
+    yield job.job_id
+    yield job.requirement
+    yield job.spec
+    yield job.payload
+    yield job.idempotency_key or ""
+    yield job.fingerprint
+
+
+def _raise_refusal(answer: list[bytes], first: int) -> None:
+    word = answer[0]
+    if word == b"OK":
+        return
+    index = first + int(answer[1])
+    if word == b"CONFLICT":
+        raise Conflict(
+            f"the idempotency key of job {index} was used for another body within 24 h",
+            code="idempotency_conflict",
+            pointer=f"/jobs/{index}/idempotency_key",
+        )
+    if word == b"WORKFLOW_PRIORITY":
+        raise Invalid(
+            f"the workflow's priority is {answer[2].decode()}: its steps all have that one; leave priority out",
+            code="workflow_priority",
+            pointer=f"/jobs/{index}/priority",
+        )
+    raise Bug(f"submit answered {word.decode()}")
+
+
+def _standing(answer: list[bytes]) -> list[Submitted]:
+    words = iter(answer[1:])
+    return [Submitted(job_id.decode(), word == b"CREATED") for word, job_id in zip(words, words, strict=True)]

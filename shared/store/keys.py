@@ -7,7 +7,7 @@ the function library builds the same names in `shared/lua/12_keys.lua`.
 import re
 from dataclasses import dataclass
 
-__all__ = ["CATALOGUE", "HUB", "KeyKind", "agent_wake_key", "known", "pool_key"]
+__all__ = ["CATALOGUE", "HUB", "KeyKind", "agent_wake_key", "known", "pool_key", "pool_of"]
 
 #: the hash tag of hub-wide keys; no pool may be called so (pool names have no such tag form in job ids)
 HUB = "hub"
@@ -40,21 +40,24 @@ CATALOGUE: tuple[KeyKind, ...] = (
     KeyKind("index:customer:<id>", "zset", "functions", "while jobs are kept"),
     KeyKind("index:workflow:<id>", "zset", "functions", "while jobs are kept"),
     KeyKind("counts", "hash", "functions", "permanent"),
-    KeyKind("class-ids", "hash", "functions", "permanent"),
-    KeyKind("class-seq", "string", "functions", "permanent"),
     KeyKind("class:<n>", "hash", "functions", "until ten minutes unused"),
     KeyKind("waiting:<n>", "zset", "functions", "while jobs wait"),
     KeyKind("heads", "zset", "functions", "permanent"),
     KeyKind("rises", "zset", "functions", "permanent"),
     KeyKind("rise-seq", "string", "functions", "permanent"),
+    KeyKind("unworkable", "zset", "functions", "permanent"),
+    KeyKind("witness:<n>", "set", "functions", "with the worker class"),
+    KeyKind("workflow:<id>", "string", "submit", "7 days after the last submit"),
     KeyKind("idle-classes", "zset", "functions", "permanent"),
     KeyKind("significant", "hash", "register", "permanent"),
     KeyKind("worker:<id>", "hash", "register", "until pruned"),
     KeyKind("workers", "zset", "register", "permanent"),
-    KeyKind("wclass-ids", "hash", "register", "permanent"),
     KeyKind("wclass-seq", "string", "register", "permanent"),
     KeyKind("wclass:<n>", "hash", "register", "while workers are of it"),
     KeyKind("wclasses", "zset", "register", "permanent"),
+    KeyKind("wclass-workers:<n>", "set", "register", "while workers are of it"),
+    KeyKind("idle-wclasses", "zset", "functions", "permanent"),
+    KeyKind("seen:<n>", "string", "claim", "ten minutes unused"),
     KeyKind("feasible:<n>", "zset", "claim", "ten minutes unused"),
     KeyKind("parked", "zset", "claim, wake", "permanent"),
     KeyKind("parked:<n>", "zset", "claim, wake", "while workers are parked"),
@@ -62,6 +65,7 @@ CATALOGUE: tuple[KeyKind, ...] = (
     KeyKind("unserved", "zset", "wake", "permanent"),
     KeyKind("agent:<id>", "hash", "register, heartbeat", "until pruned"),
     KeyKind("agents", "zset", "register, heartbeat", "permanent"),
+    KeyKind("lost-agents", "zset", "functions", "permanent"),
     KeyKind("agent-workers:<id>", "set", "register", "with the agent"),
     KeyKind("wake:<agent>", "list", "wake", "60 s"),
     KeyKind("leases", "zset", "functions", "permanent"),
@@ -69,9 +73,9 @@ CATALOGUE: tuple[KeyKind, ...] = (
     KeyKind("due", "zset", "functions", "permanent"),
     KeyKind("expiries", "zset", "functions", "permanent"),
     KeyKind("prunes", "zset", "functions", "permanent"),
-    KeyKind("beat", "string", "functions", "permanent"),
+    KeyKind("beat", "hash", "functions", "permanent"),
     KeyKind("events", "stream", "functions", "trimmed by length"),
-    KeyKind("settings", "hash", "hub", "permanent"),
+    KeyKind("settings", "hash", "settings", "permanent"),
 )
 
 _HUB_CATALOGUE: tuple[KeyKind, ...] = (
@@ -91,15 +95,18 @@ def pool_key(pool: str, name: str) -> str:
     return f"muster:{{{pool}}}:{name}"
 
 
+def pool_of(key: str) -> str:
+    """The pool's name in a key of it."""
+    return key.split("{", 1)[1].split("}", 1)[0]
+
+
 def agent_wake_key(pool: str, agent_id: str) -> str:
     """The list an agent waits on for wakes and commands."""
     return pool_key(pool, f"wake:{agent_id}")
 
 
 def _pattern(kind: KeyKind) -> str:
-    return "".join(
-        ".+" if part.startswith("<") else re.escape(part) for part in re.split(r"(<[a-z]+>)", kind.name)
-    )
+    return "".join(".+" if part.startswith("<") else re.escape(part) for part in re.split(r"(<[a-z]+>)", kind.name))
 
 
 _POOL_KEYS = re.compile(r"muster:\{[a-z0-9]{1,32}\}:(?:" + "|".join(map(_pattern, CATALOGUE)) + ")")

@@ -1,13 +1,29 @@
-"""What an agent asks of the store: register, wait, claim, heartbeat, finish. One method a function."""
+"""What an agent asks of the store: register, wait, claim, heartbeat, finish. One method a function.
 
-from collections.abc import Sequence
+Every call may be repeated when its answer was lost: the second one says the same and changes nothing more.
+"""
+
+from collections.abc import Iterator, Sequence
 from enum import StrEnum
+from typing import Any
 
-from shared.store.connection import Store
+import msgspec
+
+from shared.errors import Bug, Conflict, Invalid, NotFound
+from shared.store.connection import Store, translated
+from shared.store.keys import agent_wake_key, pool_of
+from shared.wire.compiled import compile_worker
+from shared.wire.fault import InvalidDocument
 from shared.wire.states import FailureClass
-from shared.wire.worker import AgentFacts, Claimed, Heartbeat, HeartbeatAnswer, WorkerFacts
+from shared.wire.worker import AgentFacts, Claimed, Heartbeat, HeartbeatAnswer, JobVerdict, WorkerFacts
 
 __all__ = ["Finish", "Signal", "Workers"]
+
+#: a wait is asked anew after this, so that a dead connection is noticed, in seconds
+LONGEST_WAIT_S = 30.0
+
+#: signals taken from a wake list at once
+SIGNALS_PER_WAIT = 100
 
 
 class Finish(StrEnum):
@@ -35,18 +51,29 @@ class Workers:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._waiting: Any = None
 
     async def register(self, pool: str, agent: AgentFacts, workers: Sequence[WorkerFacts]) -> None:
         """Make the agent and exactly these workers known; again with other facts is the update.
 
         Raises:
             Invalid: a capability document is refused (pointer into the worker's document).
+            Conflict: a living other agent has one of these worker ids.
         """
-        raise NotImplementedError
+        session = f"{agent.pid}.{agent.started_at_ms}"
+        arguments = [argument for worker in workers for argument in _registration(worker)]
+        answer = await self._store.call(
+            "register", pool, agent.agent_id, session, msgspec.json.encode(agent), len(workers), *arguments
+        )
+        if answer[0] == b"TAKEN":
+            raise Conflict(
+                f"worker {answer[1].decode()} belongs to another agent that is alive; set another WORKER_ID",
+                code="worker_taken",
+            )
 
     async def deregister(self, pool: str, agent_id: str) -> None:
         """The agent says good-bye: it and its workers are gone; jobs it still holds go back unharmed."""
-        raise NotImplementedError
+        await self._store.call("deregister", pool, agent_id)
 
     async def claim(self, pool: str, worker_id: str, *, park: bool = True) -> Claimed | None:
         """The best job the worker can do, leased to it; None: nothing for it now, and (with `park`) it is parked.
@@ -54,31 +81,92 @@ class Workers:
         Raises:
             NotFound: the worker isn't registered (any more): register and ask again.
         """
-        raise NotImplementedError
+        answer = [b"MORE"]
+        while answer[0] == b"MORE":
+            answer = await self._store.call("claim", pool, worker_id, int(park))
+        if answer[0] == b"UNKNOWN":
+            raise NotFound(f"worker {worker_id} isn't registered in pool {pool}", code="worker_unknown")
+        return _claimed(pool, worker_id, answer) if answer[0] == b"CLAIMED" else None
 
-    async def wait(
-        self, pools: Sequence[str], agent_id: str, *, timeout_s: float
-    ) -> list[tuple[str, Signal, str]]:
+    async def wait(self, pools: Sequence[str], agent_id: str, *, timeout_s: float) -> list[tuple[str, Signal, str]]:
         """Signals `(pool, signal, id)` for the agent, all that are there; empty after `timeout_s` without one.
 
         `id` is the worker to claim for, or the job to cancel. Uses a connection of its own.
         """
-        raise NotImplementedError
+        client = self._waiting = self._waiting or self._store.waiting(LONGEST_WAIT_S)
+        keys = [agent_wake_key(pool, agent_id) for pool in pools]
+        wait_s = min(timeout_s, LONGEST_WAIT_S)
+        async with translated():
+            answer = await client.execute_command("BLMPOP", wait_s, len(keys), *keys, "LEFT", "COUNT", SIGNALS_PER_WAIT)
+        return [] if answer is None else [_signal(pool_of(answer[0].decode()), text) for text in answer[1]]
 
     async def heartbeat(self, pool: str, beat: Heartbeat) -> HeartbeatAnswer:
         """Extend the leases of all held jobs, deliver progress, learn of cancels and commands."""
-        raise NotImplementedError
+        held = [
+            argument
+            for job in beat.held
+            for argument in (job.job_id, job.fence, job.worker_id, job.progress or b"", int(job.delivering))
+        ]
+        answer = await self._store.call("heartbeat", pool, beat.agent_id, beat.telemetry or b"", len(beat.held), *held)
+        words = (word.decode() for word in answer[1:])
+        verdicts = tuple(JobVerdict(job.job_id, job.fence, word) for job, word in zip(beat.held, words, strict=True))
+        return HeartbeatAnswer(answer[0].decode(), verdicts)
 
     async def complete(self, pool: str, job_id: str, fence: int, worker_id: str, *, result: bytes) -> Finish:
-        """Finish the job with its result (JSON text of `JobResult`, at most 256 KiB). Repeating it is harmless: OK."""
-        raise NotImplementedError
+        """Finish the job with its result (JSON text of `JobResult`, at most 256 KiB)."""
+        return _finish(await self._store.call("complete", pool, job_id, fence, worker_id, result))
 
     async def fail(
         self, pool: str, job_id: str, fence: int, worker_id: str, *, failure_class: FailureClass, message: str
     ) -> Finish:
         """End the attempt; the store decides by class whether the job is tried again."""
-        raise NotImplementedError
+        return _finish(await self._store.call("fail", pool, job_id, fence, worker_id, failure_class, message))
 
     async def release(self, pool: str, job_id: str, fence: int, worker_id: str) -> Finish:
         """Give the job back unharmed; no attempt is spent."""
-        raise NotImplementedError
+        return _finish(await self._store.call("release", pool, job_id, fence, worker_id))
+
+    async def close(self) -> None:
+        """Close the waiting connection."""
+        if self._waiting is not None:
+            await self._waiting.aclose(close_connection_pool=True)
+
+
+def _registration(worker: WorkerFacts) -> Iterator[str | bytes]:
+    """The six arguments of one worker."""
+    try:
+        compiled = compile_worker(worker)
+    except InvalidDocument as fault:
+        raise Invalid(f"worker {worker.worker_id}: {fault.detail}", code=fault.code, pointer=fault.pointer) from fault
+    yield worker.worker_id
+    yield compiled.capability
+    yield compiled.accepts
+    yield compiled.identity
+    yield msgspec.json.encode(worker)
+    yield " ".join(compiled.significant)
+
+
+def _claimed(pool: str, worker_id: str, answer: list[bytes]) -> Claimed:
+    _, job_id, fence, attempt, lease_ms, spec, payload = answer
+    return Claimed(
+        job_id=job_id.decode(),
+        pool=pool,
+        worker_id=worker_id,
+        fence=int(fence),
+        attempt=int(attempt),
+        lease_ms=int(lease_ms),
+        spec=msgspec.json.decode(spec, type=dict),
+        payload=payload,
+    )
+
+
+def _signal(pool: str, text: bytes) -> tuple[str, Signal, str]:
+    word, _, about = text.decode().partition(" ")
+    return pool, Signal(word), about.partition(" ")[0]
+
+
+def _finish(answer: list[bytes]) -> Finish:
+    word = answer[0].decode()
+    if word not in set(Finish):
+        raise Bug(f"a finishing call was answered {word}")
+    return Finish(word)

@@ -3,7 +3,7 @@
 __all__ = ["InvalidDocument"]
 
 
-class InvalidDocument(ValueError):  # noqa: N818 - it names a document, the tree of errors is shared/errors.py
+class InvalidDocument(ValueError):
     """A document was refused; nothing of it was used.
 
     Args:

@@ -16,7 +16,7 @@ class Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     """Base of what clients send: immutable, unknown fields refused."""
 
 
-class JobInput(Document):
+class JobInput(Document, frozen=True):
     """A file the job needs: uploaded before (`artifact`), or fetched by the agent (`url`)."""
 
     #: the name by which the payload refers to it
@@ -27,7 +27,7 @@ class JobInput(Document):
     url: Annotated[str, Meta(pattern=r"^https?://")] | None = None
 
 
-class Preference(Document):
+class Preference(Document, frozen=True):
     """Chooses among workers that could all run the job."""
 
     #: a requirement document
@@ -35,7 +35,7 @@ class Preference(Document):
     weight: Annotated[int, Meta(ge=-100, le=100)]
 
 
-class Workflow(Document):
+class Workflow(Document, frozen=True):
     """The chain of jobs this one is a step of; later steps take the first one's place in the order."""
 
     id: Annotated[str, Meta(min_length=1, max_length=255)]
@@ -43,14 +43,14 @@ class Workflow(Document):
     steps: Annotated[int, Meta(ge=1, le=99_999)] | None = None
 
 
-class Backoff(Document):
+class Backoff(Document, frozen=True):
     """Delay before a retry: `min(cap_s, base_s * 2^(attempt-1))`, with full jitter."""
 
     base_s: Seconds = 2.0
     cap_s: Seconds = 300.0
 
 
-class JobRequest(Document):
+class JobRequest(Document, frozen=True):
     """A job as submitted. Only `service` is required.
 
     Example: `{"service": "comfyui", "payload": {...}, "requires": {"gpu.memory_gb": 16}, "priority": 80}`

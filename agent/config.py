@@ -1,0 +1,141 @@
+"""The agent's settings: every name an operator can set, with its default.
+
+- Read by `shared.config.load`: flag, environment, TOML file, default, in this order.
+- The environment's names are fixed by the product's interface; fields without one are set in the file only.
+- This file decides nothing about the machine: what is None here is detected.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+__all__ = ["AgentConfig", "CommandConfig", "state_dir"]
+
+#: where a system service keeps its state
+SYSTEM_STATE_DIR = Path("/var/lib/muster-agent")
+#: below `XDG_STATE_HOME`, or the home folder's `.local/state`
+USER_STATE_DIR = Path("muster/agent")
+
+#: at least 0
+Count = Annotated[int, Meta(ge=0)]
+#: above 0
+Some = Annotated[int, Meta(gt=0)]
+#: above 0, in GiB
+SizeGb = Annotated[float, Meta(gt=0)]
+
+
+class CommandConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The `[command]` table: which programs jobs may run."""
+
+    #: program names (found on PATH) or absolute paths
+    allow: Annotated[
+        list[str],
+        Meta(description='programs that `command` jobs may run: ["ffmpeg", "/usr/bin/convert"]; empty: none'),
+    ] = msgspec.field(default_factory=list)
+
+
+class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Everything an operator can set on an agent."""
+
+    hub_url: Annotated[
+        str | None, Meta(description="where the hub is: https://hub.example:3001", extra={"env": "HUB_URL"})
+    ] = None
+    hub_redis_url: Annotated[
+        str | None,
+        Meta(
+            description="the store, when the agent is to reach it at another address than the hub tells",
+            extra={"env": "HUB_REDIS_URL", "secret": True},
+        ),
+    ] = None
+    hub_ws_url: Annotated[
+        str | None,
+        Meta(description="the hub's WebSocket, when it isn't at HUB_URL", extra={"env": "HUB_WS_URL"}),
+    ] = None
+    hub_auth_token: Annotated[
+        str | None,
+        Meta(
+            description="enrolment token, or a key with the scope agents:enroll",
+            extra={"env": "HUB_AUTH_TOKEN", "secret": True},
+        ),
+    ] = None
+
+    worker_id: Annotated[
+        str | None,
+        Meta(
+            description="names the agent; its workers are ID when there is one, else ID-0, ID-1, ...",
+            extra={"env": "WORKER_ID"},
+        ),
+    ] = None
+    worker_type: Annotated[
+        str | None, Meta(description="becomes the capability `type`", extra={"env": "WORKER_TYPE"})
+    ] = None
+    pools: Annotated[
+        list[str], Meta(description="pools whose jobs are claimed, in this order", extra={"env": "POOLS"})
+    ] = msgspec.field(default_factory=lambda: ["default"])
+    services: Annotated[
+        list[str] | None,
+        Meta(
+            description="services to offer; unset: what is found (simulation only when named here)",
+            extra={"env": "SERVICES"},
+        ),
+    ] = None
+    comfyui_url: Annotated[str, Meta(description="the ComfyUI server", extra={"env": "COMFYUI_URL"})] = (
+        "http://localhost:8188"
+    )
+    a1111_url: Annotated[str, Meta(description="the A1111 server", extra={"env": "A1111_URL"})] = (
+        "http://localhost:7860"
+    )
+
+    gpu_count: Annotated[
+        Count | None, Meta(description="GPUs to use instead of those detected; 0: none", extra={"env": "GPU_COUNT"})
+    ] = None
+    gpu_memory_gb: Annotated[
+        SizeGb | None, Meta(description="memory of each GPU in GiB", extra={"env": "GPU_MEMORY_GB"})
+    ] = None
+    gpu_model: Annotated[str | None, Meta(description="model of each GPU", extra={"env": "GPU_MODEL"})] = None
+    cpu_cores: Annotated[Some | None, Meta(description="physical cores", extra={"env": "CPU_CORES"})] = None
+    ram_gb: Annotated[SizeGb | None, Meta(description="memory in GiB", extra={"env": "RAM_GB"})] = None
+
+    state_dir: Annotated[
+        str | None,
+        Meta(description="identity, spool and versions; default by platform", extra={"env": "AGENT_STATE_DIR"}),
+    ] = None
+    drain_timeout_s: Annotated[
+        Annotated[float, Meta(ge=0)],
+        Meta(
+            description="how long running jobs may finish when the agent stops; the rest are released",
+            extra={"env": "AGENT_DRAIN_TIMEOUT_S"},
+        ),
+    ] = 600.0
+
+    labels: Annotated[dict[str, str], Meta(description="labels of the workers, for jobs to ask for")] = msgspec.field(
+        default_factory=dict
+    )
+    capability: Annotated[dict[str, Any], Meta(description="laid over the detected capability document; any keys")] = (
+        msgspec.field(default_factory=dict)
+    )
+    accepts: Annotated[
+        dict[str, Any], Meta(description="requirement on jobs: service, customer_id, labels.*, workflow.id")
+    ] = msgspec.field(default_factory=dict)
+    command: Annotated[CommandConfig, Meta(description="the command service")] = msgspec.field(
+        default_factory=CommandConfig
+    )
+
+
+def state_dir(config: AgentConfig, *, environ: Mapping[str, str], uid: int) -> Path:
+    """The folder that holds the agent's identity, spool and versions; it may not exist yet.
+
+    Args:
+        config: a folder set there wins.
+        environ: for `XDG_STATE_HOME` and `HOME`.
+        uid: the user's number; 0 (root) keeps its state where system services do.
+    """
+    if config.state_dir:
+        return Path(config.state_dir).expanduser()
+    if uid == 0:
+        return SYSTEM_STATE_DIR
+    base = environ.get("XDG_STATE_HOME") or Path(environ.get("HOME") or "~", ".local/state")
+    return Path(base).expanduser() / USER_STATE_DIR

@@ -1,0 +1,201 @@
+"""What this machine is, and which workers it makes.
+
+- `detect` reads the machine once; `workers_of` is pure, so that a service that comes or goes costs no new reading.
+- One worker per GPU, one when there is none. A faulty GPU keeps its worker, and the worker its number: its services are
+  suspended with the reason. A machine never registers *without* its GPU as if it had none.
+- Configuration wins over detection; `[capability]` wins over everything.
+"""
+
+import os
+import platform
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from agent.config import AgentConfig, state_dir
+from agent.connectors.base import ServiceState
+from agent.probes.base import Part, Probe, deep_merge, read_probes
+from agent.probes.cpu import cpu_probe
+from agent.probes.disk import disk_probe
+from agent.probes.gpu import Gpu, GpuSettings, gpu_part, resolve_gpus, share_machine_memory
+from agent.probes.gpu_nvml import NVML_LIMIT_S, read_nvml
+from agent.probes.hostname import hostname
+from agent.probes.memory import GIB, memory_probe
+from agent.probes.nvidia_devices import nvidia_devices
+from agent.probes.os_release import os_probe
+from shared import __version__
+from shared.log import get
+from shared.wire.worker import AgentFacts, WorkerFacts
+
+__all__ = ["Machine", "agent_facts", "detect", "worker_environment", "worker_gpus", "workers_of"]
+
+#: services whose jobs say by requirement that they need a GPU; all others are taken to need one where there is one
+GPU_FREE = frozenset({"simulation", "command"})
+
+#: the agent's name where neither configuration nor enrolment nor the machine gives one
+NAMELESS = "agent"
+
+log = get(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """What was detected, configuration laid over it."""
+
+    hostname: str | None
+    #: the part of the capability document that all workers share: `cpu`, `ram_gb`, `disk_gb`, `os`
+    capability: Part = field(default_factory=dict)
+    gpus: tuple[Gpu, ...] = ()
+    #: what is wrong with the machine, in sentences for people
+    faults: tuple[str, ...] = ()
+
+
+async def detect(
+    config: AgentConfig,
+    *,
+    environ: Mapping[str, str],
+    root: Path = Path("/"),
+    nvml_command: Sequence[str] | None = None,
+    nvml_limit_s: float = NVML_LIMIT_S,
+) -> Machine:
+    """The machine as it is now; faults are logged and carried, never raised.
+
+    Args:
+        config: its figures win over what is found.
+        environ: the agent's environment.
+        root: where `/proc`, `/sys`, `/dev` and `/etc` are.
+        nvml_command: the child that reads NVML; None: the agent's own.
+        nvml_limit_s: how long NVML may take, in seconds.
+    """
+    capability = deep_merge(await read_probes(_probes(config, environ, root)), _configured_part(config))
+    settings = GpuSettings(count=config.gpu_count, memory_gb=config.gpu_memory_gb, model=config.gpu_model)
+    gpus: tuple[Gpu, ...] = ()
+    faults: tuple[str, ...] = ()
+    if config.gpu_count != 0:
+        reading = await read_nvml(environ=environ, command=nvml_command, limit_s=nvml_limit_s)
+        gpus, faults = resolve_gpus(reading, devices=nvidia_devices(root), settings=settings)
+        _log_gpus(gpus, faults, reason=reading.fault)
+    gpus = share_machine_memory(gpus, round(capability.get("ram_gb", 0) * GIB))
+    return Machine(hostname=hostname(), capability=capability, gpus=gpus, faults=faults)
+
+
+def _probes(config: AgentConfig, environ: Mapping[str, str], root: Path) -> list[Probe]:
+    folder = state_dir(config, environ=environ, uid=os.getuid())
+    return [cpu_probe(root), memory_probe(root), disk_probe(folder), os_probe(root)]
+
+
+def _configured_part(config: AgentConfig) -> Part:
+    part: Part = {}
+    if config.cpu_cores is not None:
+        part["cpu"] = {"cores": config.cpu_cores}
+    if config.ram_gb is not None:
+        part["ram_gb"] = config.ram_gb
+    return part
+
+
+def _log_gpus(gpus: tuple[Gpu, ...], faults: tuple[str, ...], *, reason: str | None) -> None:
+    for fault in faults:
+        log.error("gpu.fault", fault=fault)
+    if gpus:
+        log.info("gpu.detected", count=len(gpus), usable=sum(gpu.fault is None for gpu in gpus))
+    else:
+        log.info("gpu.none", reason=reason)
+
+
+def agent_facts(machine: Machine, *, agent_id: str, pid: int, started_at_ms: int) -> AgentFacts:
+    """The agent as it registers itself.
+
+    Args:
+        machine: where it runs.
+        agent_id: its enrolled id.
+        pid: its process.
+        started_at_ms: when it started.
+    """
+    return AgentFacts(
+        agent_id=agent_id,
+        hostname=machine.hostname or agent_id,
+        version=__version__,
+        platform=f"{sys.platform}-{platform.machine()}",
+        pid=pid,
+        started_at_ms=started_at_ms,
+    )
+
+
+def worker_gpus(machine: Machine, agent_id: str) -> dict[str, Gpu | None]:
+    """Each worker's id and GPU: `{"rig-0": Gpu(...), "rig-1": Gpu(...)}`; `{"rig": None}` on a machine without GPU."""
+    if len(machine.gpus) <= 1:
+        return {agent_id: machine.gpus[0] if machine.gpus else None}
+    return {f"{agent_id}-{gpu.index}": gpu for gpu in machine.gpus}
+
+
+def worker_environment(gpu: Gpu | None) -> dict[str, str]:
+    """What a worker's child processes get so that they use its GPU and no other; `{}` for a worker without one."""
+    if gpu is None or gpu.fault is not None:
+        return {}
+    return {"CUDA_VISIBLE_DEVICES": gpu.uuid or str(gpu.index)}
+
+
+def workers_of(
+    machine: Machine,
+    config: AgentConfig,
+    service_states: Mapping[str, ServiceState],
+    *,
+    agent_id: str | None = None,
+) -> list[WorkerFacts]:
+    """The workers as they register.
+
+    Args:
+        machine: from `detect`.
+        config: its `[capability]` is laid over each worker's document; its `accepts` is each worker's.
+        service_states: what each offered service's probe said.
+        agent_id: the enrolled id; None: `WORKER_ID`, else the machine's name.
+    """
+    name = agent_id or config.worker_id or machine.hostname or NAMELESS
+    return [
+        WorkerFacts(
+            worker_id=worker_id,
+            capability=_capability(machine, config, service_states, gpu),
+            accepts=config.accepts,
+            identity=_identity(machine, agent_id=name, worker_id=worker_id, gpu=gpu),
+            suspended=_suspended(service_states, gpu),
+        )
+        for worker_id, gpu in worker_gpus(machine, name).items()
+    ]
+
+
+def _capability(
+    machine: Machine, config: AgentConfig, service_states: Mapping[str, ServiceState], gpu: Gpu | None
+) -> Part:
+    suspended = _suspended(service_states, gpu)
+    healthy = sorted(service for service in service_states if service not in suspended)
+    document = machine.capability | {"services": healthy, "agent": {"version": __version__}}
+    if config.worker_type:
+        document["type"] = config.worker_type
+    if config.labels:
+        document["labels"] = dict(config.labels)
+    parts = [gpu_part([gpu] if gpu else []), *(service_states[service].capability for service in healthy)]
+    for part in (*parts, config.capability):
+        document = deep_merge(document, part)
+    return document
+
+
+def _suspended(service_states: Mapping[str, ServiceState], gpu: Gpu | None) -> dict[str, str]:
+    """Service → why this worker may not claim for it now."""
+    suspended = {}
+    for service, state in service_states.items():
+        if not state.healthy:
+            suspended[service] = state.reason or "its health check fails"
+        elif gpu is not None and gpu.fault is not None and service not in GPU_FREE:
+            suspended[service] = f"its GPU can't be used: {gpu.fault}"
+    return suspended
+
+
+def _identity(machine: Machine, *, agent_id: str, worker_id: str, gpu: Gpu | None) -> dict[str, str]:
+    found = {
+        "worker.id": worker_id,
+        "agent.id": agent_id,
+        "hostname": machine.hostname,
+        "gpu.uuid": gpu.uuid if gpu else None,
+    }
+    return {path: value for path, value in found.items() if value}

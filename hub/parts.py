@@ -1,0 +1,49 @@
+"""What the hub is made of, handed to its routes as one value."""
+
+from dataclasses import dataclass
+from typing import Any, cast
+
+from litestar.connection import ASGIConnection
+
+from hub.artifacts import Artifacts
+from hub.events import EventFeed
+from hub.ids import Ulids
+from hub.metrics import Metrics
+from hub.store_address import StoreAddress
+from hub.submission import Rules
+from shared.clock import Clock
+from shared.store.access import Access
+from shared.store.artifacts import ArtifactRecords
+from shared.store.connection import Store
+from shared.store.fleet import Fleet
+from shared.store.jobs import Jobs
+from shared.store.pools import Pools
+
+__all__ = ["HubParts", "parts_of"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class HubParts:
+    """All that the routes need."""
+
+    clock: Clock
+    ulids: Ulids
+    rules: Rules
+    store: Store
+    jobs: Jobs
+    fleet: Fleet
+    pools: Pools
+    access: Access
+    records: ArtifactRecords
+    artifacts: Artifacts
+    feed: EventFeed
+    metrics: Metrics
+    #: what agents are told of the store
+    store_address: StoreAddress
+    #: a key with all rights that stands in no store; None: there is none
+    root_secret: str | None = None
+
+
+def parts_of(connection: ASGIConnection[Any, Any, Any, Any]) -> HubParts:
+    """The hub's parts, for a route."""
+    return cast("HubParts", connection.app.state["parts"])

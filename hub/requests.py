@@ -1,0 +1,90 @@
+"""What belongs to each request, whatever its route: its id, its measure, its query's names.
+
+- Wraps the whole application, so that also a 404 has an id and is counted.
+- A client's own `X-Request-Id` is kept when it is short and plain, so that logs can be joined.
+"""
+
+import re
+import secrets
+from typing import Any, Protocol
+
+from litestar import Request
+from litestar.connection import ASGIConnection
+from litestar.datastructures import MutableScopeHeaders
+from litestar.handlers import BaseRouteHandler
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
+
+from shared.clock import Clock
+from shared.errors import Invalid
+from shared.wire.words import nearest
+
+__all__ = ["Observed", "Observer", "refuse_unknown_query", "request_id"]
+
+HEADER = "X-Request-Id"
+#: parameters of route functions that the query doesn't fill
+OWN_PARAMETERS = frozenset({"request", "parts", "data", "body"})
+_PLAIN = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+class Observer(Protocol):
+    """Is told of every answer."""
+
+    def answered(self, method: str, route: str, status: int, seconds: float) -> None:
+        """An answer's head went out `seconds` after the request came in. `route` is the template."""
+        ...
+
+
+class Observed:
+    """An ASGI application whose answers carry a request id and are measured.
+
+    Args:
+        app: what answers.
+        observer: is told of each answer.
+        clock: for durations.
+    """
+
+    def __init__(self, app: ASGIApp, *, observer: Observer, clock: Clock) -> None:
+        self._app = app
+        self._observer = observer
+        self._clock = clock
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass on, watching what is sent."""
+        began_s = self._clock.monotonic_s()
+
+        async def watched(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableScopeHeaders.from_message(message)[HEADER] = request_id(scope)
+                self._note(scope, message["status"], self._clock.monotonic_s() - began_s)
+            await send(message)
+
+        await self._app(scope, receive, watched)
+
+    def _note(self, scope: Scope, status: int, seconds: float) -> None:
+        route = scope.get("path_template") or "unknown"
+        self._observer.answered(str(scope.get("method", "")), str(route), status, seconds)
+
+
+def request_id(scope: Scope) -> str:
+    """The request's id: the client's, if it sent a plain one, else a random one; always the same for a request."""
+    state = scope.setdefault("state", {})
+    if "request_id" not in state:
+        given = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"x-request-id"), "")
+        state["request_id"] = given if _PLAIN.fullmatch(given) else secrets.token_hex(8)
+    return str(state["request_id"])
+
+
+async def refuse_unknown_query(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+    """A guard: nothing in the query is ignored silently.
+
+    Raises:
+        Invalid: the route has no such parameter.
+    """
+    if not connection.scope["query_string"] or not isinstance(connection, Request):
+        return
+    known = connection.route_handler.parsed_fn_signature.parameters
+    for name in connection.query_params:
+        if name not in known or name in OWN_PARAMETERS or name in connection.path_params:
+            near = nearest(name, [one for one in known if one not in OWN_PARAMETERS])
+            remedy = f", did you mean {near!r}?" if near else ""
+            raise Invalid(f"unknown query parameter {name!r}{remedy}", code="unknown_parameter")

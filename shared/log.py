@@ -1,0 +1,127 @@
+"""Log lines of all three programs: events with fields, to standard error.
+
+- JSON lines, unless somebody sits at a terminal. Times are ISO 8601 UTC.
+- Secrets don't reach the stream: fields with a secret's name, passwords in URLs, Muster's own keys and tokens.
+- The standard library's loggers (uvicorn, redis, ...) go the same way.
+- Nothing happens at import; before `configure`, structlog's defaults hold.
+"""
+
+import logging
+import re
+import sys
+from typing import TextIO, cast
+
+import structlog
+from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
+
+__all__ = ["configure", "get", "scrub"]
+
+HIDDEN = "***"
+FIRST_FIELDS = ("at", "level", "service", "event", "logger")
+SECRET_WORDS = frozenset({"password", "token", "key", "secret", "authorization", "cookie"})
+URL_PASSWORD = re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s:/@]*):[^\s@/]+@", re.IGNORECASE)
+OWN_SECRET = re.compile(r"\b(m[kta]_)[A-Za-z0-9_-]{8,}")
+#: They come with handlers of their own, which would write each line twice and in another form.
+LOUD_LIBRARIES = ("uvicorn", "uvicorn.error", "uvicorn.access", "litestar")
+
+
+def configure(service: str, *, json: bool | None = None, level: str = "info", stream: TextIO | None = None) -> None:
+    """Send every log line of this process to one stream, in one form.
+
+    Args:
+        service: `hub`, `agent` or `cli`; stands in every line.
+        json: None for JSON unless the stream is a terminal.
+        level: `debug`, `info`, `warning` or `error`.
+        stream: standard error when not given.
+    """
+    target = sys.stderr if stream is None else stream
+    as_json = not target.isatty() if json is None else json
+    number = logging.getLevelNamesMapping()[level.upper()]
+    structlog.configure(
+        processors=[*first_steps(service), structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        cache_logger_on_first_use=False,
+    )
+    route_standard_logging(formatter(service, as_json=as_json), number, target)
+
+
+def get(name: str) -> FilteringBoundLogger:
+    """A module's logger; its methods take an event's name and its fields: `log.info("job.claimed", job_id=...)`."""
+    return cast("FilteringBoundLogger", structlog.get_logger(name))
+
+
+def scrub(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """The event without secrets, at any depth; the fields that every line has come first."""
+    ordered = {key: event[key] for key in FIRST_FIELDS if key in event} | dict(event)
+    return {key: clean(key, value) for key, value in ordered.items()}
+
+
+def clean(key: str, value: object) -> object:
+    """The value as JSON can hold it, or `***` where its name says that it is a secret."""
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if is_secret(key):
+        return HIDDEN
+    if isinstance(value, dict):
+        return {str(inner): clean(str(inner), item) for inner, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [clean("", item) for item in value]
+    return without_secrets(value if isinstance(value, str) else repr(value))
+
+
+def without_secrets(text: str) -> str:
+    """The text with the passwords of its URLs, and Muster's keys and tokens, blotted out."""
+    return OWN_SECRET.sub(rf"\1{HIDDEN}", URL_PASSWORD.sub(rf"\1:{HIDDEN}@", text))
+
+
+def is_secret(key: str) -> bool:
+    """Whether the last word of a field's name is a secret's (`api_key`, `Authorization`; not `key_id`)."""
+    return re.split(r"[_\-.]", key.lower())[-1] in SECRET_WORDS
+
+
+def first_steps(service: str) -> list[Processor]:
+    """What is done to every event, ours or the standard library's."""
+
+    def add_service(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+        return {"service": service, **event}
+
+    return [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
+        add_service,
+    ]
+
+
+def formatter(service: str, *, as_json: bool) -> structlog.stdlib.ProcessorFormatter:
+    """How an event becomes a line. Tracebacks are text (no values of local variables) before they are scrubbed."""
+    renderer: Processor = (
+        structlog.processors.JSONRenderer()
+        if as_json
+        else structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    )
+    return structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=first_steps(service),
+        processors=[
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            structlog.processors.format_exc_info,
+            scrub,
+            renderer,
+        ],
+    )
+
+
+def route_standard_logging(form: logging.Formatter, level: int, stream: TextIO) -> None:
+    """One handler at the root, none elsewhere."""
+    to_stream = logging.StreamHandler(stream)
+    to_stream.setFormatter(form)
+    root = logging.getLogger()
+    root.handlers = [to_stream]
+    root.setLevel(level)
+    for name in LOUD_LIBRARIES:
+        logger = logging.getLogger(name)
+        logger.handlers = []
+        logger.propagate = True
+    logging.captureWarnings(capture=True)

@@ -1,0 +1,37 @@
+#!lua name=muster
+-- The broker: every change of a job's state is one of these functions.
+--
+-- The parts of this library lie in shared/lua/, one noun a file, joined in name order (shared/store/library.py).
+-- Rules: check everything, then write (the server keeps writes made before an error). Answers begin with an outcome
+-- word and hold strings and integers only. Work per call is bounded. `pool` is always the key prefix "muster:{name}:".
+
+-- Raised with every change of behaviour; hubs install upward only.
+local VERSION = '1'
+-- Digest of the joined text, set when the parts are joined.
+local DIGEST = '@DIGEST@'
+
+-- Bounds and defaults. Durations in milliseconds.
+local LIMITS = {
+  lease_ms = 20000,             -- when the pool's settings say nothing
+  wake_follow_ms = 1000,        -- a wake that isn't followed by a claim passes on
+  wake_list_ms = 60000,         -- an unread wake list is dropped
+  cancel_grace_ms = 30000,      -- an active job is cancelled then, whatever its agent does
+  retain_completed_ms = 86400000,
+  retain_failed_ms = 604800000,
+  idempotency_ms = 86400000,
+  workflow_ms = 604800000,      -- a workflow's place is kept that long after its last submit
+  agent_gone_ms = 86400000,     -- a lost agent is forgotten then
+  class_idle_ms = 600000,       -- a class without jobs is forgotten then
+  index_idle_ms = 600000,       -- a worker class's list of feasible job classes, since its last use
+  events = 100000,              -- length of the event stream, about
+  history = 200,                -- entries kept per job
+  walk = 32,                    -- heads looked at before the index of feasible classes is used
+  index_steps = 64,             -- entries of that index corrected per claim
+  rises = 200,                  -- new heads examined per claim
+  wake_classes = 128,           -- parked worker classes looked at per wake
+  wake_workers = 16,            -- parked workers of one class looked at where identity decides
+  sweep = 20,                   -- things of each kind done per sweep
+  examine = 256,                -- (job class, worker class) pairs evaluated per step
+  reclass = 16,                 -- jobs moved to their new class per step
+  memo = 200000,                -- remembered pairs
+}

@@ -1,0 +1,73 @@
+"""Who may do what: scopes, and the principal a secret stands for. Knows neither the store nor HTTP.
+
+- `admin` implies every scope a key can have; what only an agent may do (`AGENT_SCOPES`) no key can.
+"""
+
+from enum import StrEnum
+
+import msgspec
+
+__all__ = ["AGENT_SCOPES", "Credential", "Principal", "Scope"]
+
+
+class Scope(StrEnum):
+    """A right."""
+
+    #: submit and check jobs, upload inputs
+    JOBS_SUBMIT = "jobs:submit"
+    #: look at jobs, queues, events, artifacts
+    JOBS_READ = "jobs:read"
+    #: cancel, retry, change priorities
+    JOBS_CONTROL = "jobs:control"
+    #: look at workers and agents
+    AGENTS_READ = "agents:read"
+    #: drain, resume, update, revoke agents
+    AGENTS_CONTROL = "agents:control"
+    #: let a new machine in
+    AGENTS_ENROLL = "agents:enroll"
+    #: everything a key can do
+    ADMIN = "admin"
+    #: an agent's: fetch the inputs of jobs
+    INPUTS_READ = "inputs:read"
+    #: an agent's: upload the outputs of jobs it holds
+    OUTPUTS_WRITE = "outputs:write"
+
+
+#: rights of an agent's identity, and of nothing else
+AGENT_SCOPES = frozenset({Scope.INPUTS_READ, Scope.OUTPUTS_WRITE})
+
+
+class Principal(msgspec.Struct, frozen=True):
+    """Who a secret stands for."""
+
+    #: the key's name, or the agent's id
+    name: str
+    scopes: frozenset[Scope]
+    #: None: all pools
+    pools: frozenset[str] | None
+    #: set for an agent's identity
+    agent_id: str | None = None
+
+    def allows(self, *any_of: Scope) -> bool:
+        """Has it one of these scopes?"""
+        if Scope.ADMIN in self.scopes:
+            return any(scope not in AGENT_SCOPES for scope in any_of)
+        return not self.scopes.isdisjoint(any_of)
+
+    def sees(self, pool: str) -> bool:
+        """Is it for this pool?"""
+        return self.pools is None or pool in self.pools
+
+
+class Credential(msgspec.Struct, frozen=True):
+    """A key or an enrolment token, without its secret."""
+
+    #: the first characters of the secret's digest
+    id: str
+    name: str
+    scopes: tuple[Scope, ...]
+    #: `("*",)`: all pools
+    pools: tuple[str, ...]
+    created_at_ms: int
+    #: None: until revoked
+    expires_at_ms: int | None = None

@@ -1,0 +1,101 @@
+"""Priority first, then first come; exact, and kept."""
+
+import pytest
+
+from tests.support.broker import POOL, Broker
+
+
+async def drain(broker: Broker, worker_id: str = "a") -> list[str]:
+    """Ids of all jobs the worker can take, in the order it gets them."""
+    order = []
+    while claimed := await broker.claim(worker_id):
+        order.append(claimed.job_id)
+        await broker.complete(claimed)
+    return order
+
+
+async def test_higher_priority_first_then_first_come(broker: Broker):
+    await broker.join()
+    low = [await broker.submit(priority=10) for _ in range(3)]
+    high = [await broker.submit(priority=1000) for _ in range(3)]
+    lowest = await broker.submit(priority=0)
+    assert await drain(broker) == [*high, *low, lowest]
+
+
+async def test_order_holds_across_classes(broker: Broker):
+    await broker.join(ram_gb=64)
+    ids = [await broker.submit(requires={"ram_gb": n % 5}) for n in range(20)]
+    assert await drain(broker) == ids
+
+
+async def test_the_hundred_and_first_job_is_found_behind_a_hundred_foreign_ones(broker: Broker):
+    await broker.join(ram_gb=8)
+    await broker.join("big", ram_gb=512)
+    for _ in range(100):
+        await broker.submit(requires={"ram_gb": 256}, priority=900)
+    wanted = await broker.submit(requires={"ram_gb": 8})
+    assert (await broker.must_claim("a")).job_id == wanted
+
+
+@pytest.mark.parametrize("foreign", [40, 300])
+async def test_the_first_feasible_class_is_found_behind_many_foreign_classes(broker: Broker, foreign: int):
+    """More classes than the walk looks at, all of them workable for another worker."""
+    await broker.join(ram_gb=8)
+    await broker.join("big", ram_gb=100_000)
+    await broker.jobs.submit(POOL, [broker.job(requires={"ram_gb": 100 + n}, priority=900) for n in range(foreign)])
+    ids = [await broker.submit(requires={"ram_gb": 1 + n}) for n in range(5)]
+    assert await drain(broker, "a") == ids
+    assert await broker.claim("a") is None
+    assert len(await drain(broker, "big")) == foreign
+
+
+async def test_the_index_of_feasible_classes_follows_claims_of_others(broker: Broker):
+    await broker.join("a", ram_gb=8)
+    await broker.join("c", ram_gb=8, disk_gb=1)
+    await broker.join("big", ram_gb=100_000)
+    await broker.jobs.submit(POOL, [broker.job(requires={"ram_gb": 100 + n}, priority=900) for n in range(50)])
+    ids = [await broker.submit(requires={"ram_gb": 1 + n % 3}) for n in range(30)]
+    taken = []
+    for turn in range(30):
+        worker = "ac"[turn % 2]
+        claimed = await broker.must_claim(worker)
+        taken.append(claimed.job_id)
+        await broker.complete(claimed)
+    assert taken == ids
+
+
+async def test_a_job_in_front_of_a_known_class_is_seen(broker: Broker):
+    await broker.join("a", ram_gb=8)
+    await broker.join("big", ram_gb=100_000)
+    await broker.jobs.submit(POOL, [broker.job(requires={"ram_gb": 100 + n}, priority=900) for n in range(50)])
+    one = await broker.submit(requires={"ram_gb": 1})
+    two = await broker.submit(requires={"ram_gb": 2})
+    claimed = await broker.must_claim("a")
+    assert claimed.job_id == one
+    await broker.complete(claimed)
+    urgent = await broker.submit(requires={"ram_gb": 1}, priority=60)
+    assert await drain(broker, "a") == [urgent, two]
+
+
+async def test_later_steps_take_the_workflows_place(broker: Broker):
+    await broker.join()
+    first = await broker.submit(workflow={"id": "w", "step": 1})
+    others = [await broker.submit() for _ in range(3)]
+    third = await broker.submit(workflow={"id": "w", "step": 3})
+    second = await broker.submit(workflow={"id": "w", "step": 2})
+    second_too = await broker.submit(workflow={"id": "w", "step": 2})
+    assert await drain(broker) == [first, second, second_too, third, *others]
+
+
+async def test_every_index_lists_newest_first_and_pages_by_cursor(broker: Broker):
+    from shared.store.jobs import JobFilter
+
+    ids = [await broker.submit(customer_id="acme", labels={"n": str(n % 2)}) for n in range(7)]
+    await broker.submit(customer_id="other")
+    page = await broker.jobs.list(POOL, JobFilter(customer_id="acme"), cursor=None, limit=4)
+    assert [job.id for job in page.items] == ids[:2:-1]
+    rest = await broker.jobs.list(POOL, JobFilter(customer_id="acme"), cursor=page.next_cursor, limit=4)
+    assert [job.id for job in rest.items] == ids[2::-1]
+    assert rest.next_cursor is None
+    odd = await broker.jobs.list(POOL, JobFilter(label="n:1", state="pending"), cursor=None, limit=100)
+    assert [job.id for job in odd.items] == ids[5::-2]

@@ -1,0 +1,111 @@
+"""Nothing a caller or a damaged key can do stops the broker."""
+
+import pytest
+from redis.exceptions import ResponseError
+
+from shared.errors import Bug
+from shared.store.keys import known
+from shared.wire.states import NEXT_STATES, JobState
+from tests.support.broker import Broker
+
+FUNCTIONS = {
+    "submit": 1,
+    "register": 4,
+    "deregister": 1,
+    "claim": 2,
+    "heartbeat": 3,
+    "progress": 4,
+    "complete": 4,
+    "fail": 5,
+    "release": 3,
+    "cancel": 1,
+    "sweep": 0,
+    "version": 0,
+    "match": 5,
+}
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+async def test_a_wrong_number_of_arguments_is_answered(broker: Broker, function: str):
+    for count in {0, FUNCTIONS[function] + 1, 3} - {FUNCTIONS[function]}:
+        if function in {"submit", "heartbeat", "register"} and count >= FUNCTIONS[function] and count != 3:
+            count += 1  # noqa: PLW2901 - off the group size
+        if (function, count) in {("heartbeat", 3), ("submit", 1), ("release", 3)}:
+            continue
+        with pytest.raises(Bug, match="takes"):
+            await broker.store.call(function, "default", *["x"] * count)
+
+
+@pytest.mark.parametrize("key", ["nonsense", "muster:default:seq", "muster:{A B}:seq"])
+async def test_a_key_that_is_no_pools_is_answered(broker: Broker, key: str):
+    answer = await broker.store.client.execute_command("FCALL", "muster_sweep", 1, key)
+    assert answer[0] == b"USAGE"
+
+
+@pytest.mark.parametrize("damage", [{"state": ""}, {"fence": "x"}, {"seq": ""}, {"service": ""}, {"class": "gone"}])
+async def test_a_damaged_job_is_set_aside_and_the_next_is_claimed(broker: Broker, damage: dict[str, str]):
+    await broker.join()
+    damaged = await broker.submit()
+    sound = await broker.submit()
+    key = f"muster:{{default}}:job:{damaged}"
+    for field, value in damage.items():
+        if value:
+            await broker.store.client.hset(key, field, value)
+        else:
+            await broker.store.client.hdel(key, field)
+    assert (await broker.must_claim()).job_id == sound
+
+
+async def test_a_job_whose_record_is_gone_does_not_stop_claims(broker: Broker):
+    await broker.join()
+    gone = [await broker.submit() for _ in range(25)]
+    sound = await broker.submit()
+    await broker.store.client.delete(*[f"muster:{{default}}:job:{job_id}" for job_id in gone])
+    assert (await broker.must_claim()).job_id == sound
+
+
+async def test_an_unknown_failure_class_is_refused(broker: Broker):
+    await broker.join()
+    await broker.submit()
+    claimed = await broker.must_claim()
+    with pytest.raises(Bug):
+        await broker.fail(claimed, "vexed")
+
+
+async def test_every_key_is_in_the_catalogue(broker: Broker):
+    await broker.join("a", ram_gb=8)
+    await broker.join("big", ram_gb=100_000)
+    for n in range(40):
+        await broker.submit(requires={"ram_gb": 100 + n}, customer_id="c", workflow={"id": "w"})
+    await broker.submit(idempotency_key="k", customer_id="c", requires={"ram_gb": 1})
+    await broker.submit(delay_s=5, expires_in_s=50)
+    await broker.submit(requires={"ram_gb": 10**9})
+    claimed = await broker.must_claim("a")
+    await broker.beat([claimed], progress=b"{}")
+    await broker.claim("a")
+    await broker.complete(claimed)
+    await broker.claim("a")
+    await broker.fail(await broker.must_claim("big"))
+    unknown = [key for key in await broker.keys() if not known(key)]
+    assert unknown == []
+
+
+async def test_the_library_knows_the_same_transitions_as_the_wire(broker: Broker):
+    """The table in 50_jobs.lua, read back through a function that shows it."""
+    from shared.store.library import join
+
+    probe = """
+    redis.register_function('probe', function(keys, args)
+      local list = {}
+      for state in pairs(NEXT[args[1]]) do list[#list + 1] = state end
+      return list
+    end)"""
+    await broker.store.client.execute_command("FUNCTION", "LOAD", "REPLACE", join().text + probe)
+    for state in JobState:
+        answer = await broker.store.client.execute_command("FCALL", "probe", 0, state)
+        assert {word.decode() for word in answer} == set(NEXT_STATES[state])
+
+
+async def test_the_store_refuses_a_library_that_does_not_compile(broker: Broker):
+    with pytest.raises((Bug, ResponseError)):
+        await broker.store.load_library("#!lua name=muster\nthis is no lua")
