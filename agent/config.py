@@ -12,17 +12,19 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
+from shared import config_paths
+
 __all__ = ["AgentConfig", "CommandConfig", "state_dir"]
 
-#: where a system service keeps its state
-SYSTEM_STATE_DIR = Path("/var/lib/muster-agent")
-#: below `XDG_STATE_HOME`, or the home folder's `.local/state`
-USER_STATE_DIR = Path("muster/agent")
+HTTP_URL = "^https?://"
+WEBSOCKET_URL = "^wss?://"
+STORE_URL = "^(rediss?|unix)://"
+#: what can stand in a URL's path and in a key of the store
+ID = r"^[^\s/{}]{1,128}$"
+POOL = "^[a-z0-9]{1,32}$"
 
-#: at least 0
-Count = Annotated[int, Meta(ge=0)]
-#: above 0
-Some = Annotated[int, Meta(gt=0)]
+#: a URL over HTTP
+HttpUrl = Annotated[str, Meta(pattern=HTTP_URL)]
 #: above 0, in GiB
 SizeGb = Annotated[float, Meta(gt=0)]
 
@@ -32,7 +34,7 @@ class CommandConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     #: program names (found on PATH) or absolute paths
     allow: Annotated[
-        list[str],
+        list[Annotated[str, Meta(min_length=1)]],
         Meta(description='programs that `command` jobs may run: ["ffmpeg", "/usr/bin/convert"]; empty: none'),
     ] = msgspec.field(default_factory=list)
 
@@ -41,18 +43,21 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Everything an operator can set on an agent."""
 
     hub_url: Annotated[
-        str | None, Meta(description="where the hub is: https://hub.example:3001", extra={"env": "HUB_URL"})
+        HttpUrl | None, Meta(description="where the hub is: https://hub.example:3001", extra={"env": "HUB_URL"})
     ] = None
     hub_redis_url: Annotated[
-        str | None,
+        Annotated[str, Meta(pattern=STORE_URL)] | None,
         Meta(
             description="the store, when the agent is to reach it at another address than the hub tells",
-            extra={"env": "HUB_REDIS_URL", "secret": True},
+            extra={"env": "HUB_REDIS_URL", "secret": True, "default": "what the hub tells"},
         ),
     ] = None
     hub_ws_url: Annotated[
-        str | None,
-        Meta(description="the hub's WebSocket, when it isn't at HUB_URL", extra={"env": "HUB_WS_URL"}),
+        Annotated[str, Meta(pattern=WEBSOCKET_URL)] | None,
+        Meta(
+            description="the hub's WebSocket, when it isn't at HUB_URL",
+            extra={"env": "HUB_WS_URL", "default": "from HUB_URL"},
+        ),
     ] = None
     hub_auth_token: Annotated[
         str | None,
@@ -63,49 +68,63 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     ] = None
 
     worker_id: Annotated[
-        str | None,
+        Annotated[str, Meta(pattern=ID)] | None,
         Meta(
             description="names the agent; its workers are ID when there is one, else ID-0, ID-1, ...",
-            extra={"env": "WORKER_ID"},
+            extra={"env": "WORKER_ID", "default": "given at enrolment"},
         ),
     ] = None
     worker_type: Annotated[
         str | None, Meta(description="becomes the capability `type`", extra={"env": "WORKER_TYPE"})
     ] = None
     pools: Annotated[
-        list[str], Meta(description="pools whose jobs are claimed, in this order", extra={"env": "POOLS"})
+        list[Annotated[str, Meta(pattern=POOL)]],
+        Meta(min_length=1, description="pools whose jobs are claimed", extra={"env": "POOLS"}),
     ] = msgspec.field(default_factory=lambda: ["default"])
     services: Annotated[
         list[str] | None,
         Meta(
-            description="services to offer; unset: what is found (simulation only when named here)",
-            extra={"env": "SERVICES"},
+            description="services to offer; simulation is only offered when named",
+            extra={"env": "SERVICES", "default": "what is found"},
         ),
     ] = None
-    comfyui_url: Annotated[str, Meta(description="the ComfyUI server", extra={"env": "COMFYUI_URL"})] = (
+    comfyui_url: Annotated[HttpUrl, Meta(description="the ComfyUI server", extra={"env": "COMFYUI_URL"})] = (
         "http://localhost:8188"
     )
-    a1111_url: Annotated[str, Meta(description="the A1111 server", extra={"env": "A1111_URL"})] = (
+    a1111_url: Annotated[HttpUrl, Meta(description="the A1111 server", extra={"env": "A1111_URL"})] = (
         "http://localhost:7860"
     )
 
     gpu_count: Annotated[
-        Count | None, Meta(description="GPUs to use instead of those detected; 0: none", extra={"env": "GPU_COUNT"})
+        Annotated[int, Meta(ge=0)] | None,
+        Meta(description="GPUs to use; 0: none", extra={"env": "GPU_COUNT", "default": "detected"}),
     ] = None
     gpu_memory_gb: Annotated[
-        SizeGb | None, Meta(description="memory of each GPU in GiB", extra={"env": "GPU_MEMORY_GB"})
+        SizeGb | None,
+        Meta(description="memory of each GPU in GiB", extra={"env": "GPU_MEMORY_GB", "default": "detected"}),
     ] = None
-    gpu_model: Annotated[str | None, Meta(description="model of each GPU", extra={"env": "GPU_MODEL"})] = None
-    cpu_cores: Annotated[Some | None, Meta(description="physical cores", extra={"env": "CPU_CORES"})] = None
-    ram_gb: Annotated[SizeGb | None, Meta(description="memory in GiB", extra={"env": "RAM_GB"})] = None
+    gpu_model: Annotated[
+        str | None, Meta(description="model of each GPU", extra={"env": "GPU_MODEL", "default": "detected"})
+    ] = None
+    cpu_cores: Annotated[
+        Annotated[int, Meta(gt=0)] | None,
+        Meta(description="physical cores", extra={"env": "CPU_CORES", "default": "detected"}),
+    ] = None
+    ram_gb: Annotated[
+        SizeGb | None, Meta(description="memory in GiB", extra={"env": "RAM_GB", "default": "detected"})
+    ] = None
 
     state_dir: Annotated[
-        str | None,
-        Meta(description="identity, spool and versions; default by platform", extra={"env": "AGENT_STATE_DIR"}),
+        Path | None,
+        Meta(
+            description="where identity, spool and versions are kept",
+            extra={"env": "AGENT_STATE_DIR", "default": "/var/lib/muster-agent or ~/.local/state/muster/agent"},
+        ),
     ] = None
     drain_timeout_s: Annotated[
-        Annotated[float, Meta(ge=0)],
+        float,
         Meta(
+            ge=0,
             description="how long running jobs may finish when the agent stops; the rest are released",
             extra={"env": "AGENT_DRAIN_TIMEOUT_S"},
         ),
@@ -125,17 +144,12 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     )
 
 
-def state_dir(config: AgentConfig, *, environ: Mapping[str, str], uid: int) -> Path:
+def state_dir(config: AgentConfig, *, environ: Mapping[str, str], root: bool) -> Path:
     """The folder that holds the agent's identity, spool and versions; it may not exist yet.
 
     Args:
         config: a folder set there wins.
         environ: for `XDG_STATE_HOME` and `HOME`.
-        uid: the user's number; 0 (root) keeps its state where system services do.
+        root: does the agent run as root?
     """
-    if config.state_dir:
-        return Path(config.state_dir).expanduser()
-    if uid == 0:
-        return SYSTEM_STATE_DIR
-    base = environ.get("XDG_STATE_HOME") or Path(environ.get("HOME") or "~", ".local/state")
-    return Path(base).expanduser() / USER_STATE_DIR
+    return config.state_dir or config_paths.state_dir("agent", environ=environ, root=root)

@@ -81,7 +81,7 @@ async def detect(
 
 
 def _probes(config: AgentConfig, environ: Mapping[str, str], root: Path) -> list[Probe]:
-    folder = state_dir(config, environ=environ, uid=os.getuid())
+    folder = state_dir(config, environ=environ, root=os.geteuid() == 0)
     return [cpu_probe(root), memory_probe(root), disk_probe(folder), os_probe(root)]
 
 

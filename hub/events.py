@@ -8,16 +8,16 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from types import TracebackType
 from typing import Self
 
-
+from shared import log
 from shared.errors import Unavailable
 from shared.store.events import Events
 from shared.wire.views import Event
 
-__all__ = ["EventFeed", "Ring", "cursor_key", "first_of"]
+__all__ = ["EventFeed", "Ring", "cursor_key"]
 
 RING_EVENTS = 2_000
 BATCH_EVENTS = 500
@@ -145,7 +145,7 @@ class EventFeed:
             raise Unavailable("the hub is stopping", code="stopping")
         return state.ring.newest
 
-    async def follow(self, pool: str, cursor: str, *, idle_s: float) -> AsyncIterator[list[Event]]:
+    async def follow(self, pool: str, cursor: str, *, idle_s: float) -> AsyncGenerator[list[Event], None]:
         """Batches of events after the cursor, for ever; an empty one each time `idle_s` passed without news.
 
         Ends when the hub stops. An outage of the store looks like silence.
@@ -209,18 +209,3 @@ async def _signalled(news: asyncio.Event, timeout_s: float) -> bool:
             return await news.wait()
     except TimeoutError:
         return False
-
-
-async def first_of(
-    batches: AsyncIterator[list[Event]], wanted: Callable[[Event], bool], *, timeout_s: float
-) -> Event | None:
-    """The first event that is wanted; None: not within `timeout_s`, or the hub stops."""
-    try:
-        async with asyncio.timeout(timeout_s):
-            async for batch in batches:
-                for event in batch:
-                    if wanted(event):
-                        return event
-    except TimeoutError:
-        return None
-    return None

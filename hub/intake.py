@@ -1,9 +1,9 @@
 """A submitted body's way into the store: read, hold against what there is, store, show. Holds no rules of its own."""
 
+import asyncio
 from contextlib import aclosing
 from functools import partial
 
-import asyncio
 import msgspec
 
 from hub.auth import require_pool

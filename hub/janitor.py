@@ -7,9 +7,8 @@
 
 import asyncio
 
-
-from shared.clock import Clock
 from shared import log
+from shared.clock import Clock
 from shared.store.fleet import Fleet
 from shared.store.pools import DEFAULT_POOL, Pools
 

@@ -10,7 +10,15 @@ from typing import Any
 import msgspec
 from litestar import Litestar
 from litestar.openapi.config import OpenAPIConfig
-from litestar.openapi.spec import Components, OpenAPIMediaType, Operation, Reference, RequestBody, Schema, SecurityScheme
+from litestar.openapi.spec import (
+    Components,
+    OpenAPIMediaType,
+    Operation,
+    Reference,
+    RequestBody,
+    Schema,
+    SecurityScheme,
+)
 from litestar.types import ControllerRouterHandler
 
 from hub.problems import MEDIA_TYPE, Problem

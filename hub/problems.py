@@ -14,11 +14,12 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
 from litestar.types import ExceptionHandlersMap
 
-from hub.requests import request_id
+from hub.requests import UnsupportedMediaType, request_id
+from shared import log
 from shared.errors import Bug, Conflict, Invalid, MusterError, NotAllowed, NotFound, Refused, TooLarge, Unavailable
 from shared.wire.fault import InvalidDocument
 
-__all__ = ["EXCEPTION_HANDLERS", "MEDIA_TYPE", "Problem", "UnsupportedMediaType", "problem_of"]
+__all__ = ["EXCEPTION_HANDLERS", "MEDIA_TYPE", "Problem", "problem_of"]
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 1
@@ -36,12 +37,6 @@ CODES = {
 }
 
 _log = log.get(__name__)
-
-
-class UnsupportedMediaType(Refused):
-    """The body isn't of a type that the route takes."""
-
-    code = "unsupported_media_type"
 
 
 class Problem(msgspec.Struct, frozen=True, omit_defaults=True):

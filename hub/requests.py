@@ -6,24 +6,48 @@
 
 import re
 import secrets
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
 from litestar import Request
 from litestar.connection import ASGIConnection
 from litestar.datastructures import MutableScopeHeaders
 from litestar.handlers import BaseRouteHandler
+from litestar.params import Parameter
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared.clock import Clock
-from shared.errors import Invalid
+from shared.errors import Invalid, Refused
 from shared.wire.words import nearest
 
-__all__ = ["Observed", "Observer", "refuse_unknown_query", "request_id"]
+__all__ = [
+    "Limit",
+    "NameCursor",
+    "Observed",
+    "Observer",
+    "PoolName",
+    "UnsupportedMediaType",
+    "json_body",
+    "refuse_unknown_query",
+    "request_id",
+]
+
+#: `?pool=`; None: the key's only pool, else `default`
+PoolName = Annotated[str | None, Parameter(pattern="^[a-z0-9]{1,32}$")]
+#: `?cursor=` of lists by name
+NameCursor = Annotated[str | None, Parameter(min_length=1, max_length=255)]
+#: `?limit=`
+Limit = Annotated[int, Parameter(ge=1, le=1000)]
 
 HEADER = "X-Request-Id"
 #: parameters of route functions that the query doesn't fill
 OWN_PARAMETERS = frozenset({"request", "parts", "data", "body"})
 _PLAIN = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+class UnsupportedMediaType(Refused):
+    """The body isn't of a type that the route takes."""
+
+    code = "unsupported_media_type"
 
 
 class Observer(Protocol):
@@ -88,3 +112,15 @@ async def refuse_unknown_query(connection: ASGIConnection[Any, Any, Any, Any], _
             near = nearest(name, [one for one in known if one not in OWN_PARAMETERS])
             remedy = f", did you mean {near!r}?" if near else ""
             raise Invalid(f"unknown query parameter {name!r}{remedy}", code="unknown_parameter")
+
+
+async def json_body(request: Request[Any, Any, Any]) -> bytes:
+    """The body's text, not yet decoded.
+
+    Raises:
+        UnsupportedMediaType: the body says that it isn't JSON.
+    """
+    given = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+    if given != "application/json" and not given.endswith("+json"):
+        raise UnsupportedMediaType(f"expected a body of type application/json, got {given!r}")
+    return await request.body()

@@ -13,7 +13,6 @@ import msgspec
 
 from shared.errors import TooLarge
 from shared.store.jobs import PreparedJob
-from shared.wire.checks import check_job
 from shared.wire.compiled import compile_job
 from shared.wire.decode import decode_job
 from shared.wire.fault import InvalidDocument
@@ -99,7 +98,7 @@ class Draft(msgspec.Struct, frozen=True):
 
     def spec(self) -> dict[str, Any]:
         """The job as submitted, defaults filled in, without payload and idempotency key, nulls left out."""
-        full = _full(self.request)
+        full: dict[str, Any] = _full(self.request)
         del full["payload"]
         full.pop("idempotency_key", None)
         return full
@@ -190,7 +189,6 @@ def _read_job(
     try:
         request = decode_job(text)
         _check_carried_out(request)
-        check_job(request)
         request = _with_defaults(request, rules, choose_pool(request.pool), header_key)
         payload = _encode_payload(request, at)
         return Draft(request, payload, compile_job(request).requirement, at)

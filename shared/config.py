@@ -13,8 +13,9 @@
 - It reads no environment but the one it is given.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -69,16 +70,14 @@ def load(
     Raises:
         Misconfigured: one line a fault, all of them.
     """
-    table = read_table(file)
+    faults: list[str] = []
+    table = told(faults, partial(read_table, file))
     name = str(file) if file else ""
+    faults += [f"{line} ({name})" for line in unknown_keys(inspect.type_info(settings), table)]
     sources = Sources(flags=flags or {}, environ=environ, table=table, table_name=name, detected=detected or {})
-    faults = [f"{line} ({name})" for line in unknown_keys(inspect.type_info(settings), table)]
     values: dict[str, Any] = {}
     for field in fields_of(settings):
-        try:
-            values |= value_of(field, sources)
-        except Misconfigured as fault:
-            faults.append(fault.detail)
+        values |= told(faults, partial(value_of, field, sources))
     if faults:
         raise Misconfigured("\n".join(faults))
     return made(settings, values)
@@ -97,6 +96,15 @@ def describe(settings: type[msgspec.Struct]) -> list[Row]:
         )
         for field in fields_of(settings)
     ]
+
+
+def told(faults: list[str], step: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What the step gives, or nothing; its fault goes to the list, so that the next steps can tell theirs."""
+    try:
+        return step()
+    except Misconfigured as fault:
+        faults.append(fault.detail)
+        return {}
 
 
 def value_of(field: Field, sources: Sources) -> dict[str, Any]:

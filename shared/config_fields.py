@@ -89,7 +89,7 @@ def default_text(field: inspect.Field) -> str:
 
 
 def expectation(node: inspect.Type) -> str:
-    """What a value should look like: `an integer 0-65535`, `true or false`, `a list of text`."""
+    """What a value should look like: `an integer 0-65535`, `true or false`, `a list, each text`."""
     node = bare(node)
     match node:
         case inspect.BoolType():
@@ -103,7 +103,7 @@ def expectation(node: inspect.Type) -> str:
         case inspect.CustomType() if node.cls is Path:
             return "a path"
         case inspect.ListType() | inspect.VarTupleType():
-            return f"a list of {expectation(node.item_type)}"
+            return f"a list, each {expectation(node.item_type)}"
         case _:
             return "a table"
 

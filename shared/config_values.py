@@ -68,17 +68,17 @@ def as_path(kind: type, value: Any) -> Any:
 
 def complaint(field: Field, found: Found, error: Exception) -> str:
     """One line about one value."""
-    where = inner_place(error)
     seen = "(secret)" if field.secret else repr(found.value)
-    wanted = expectation(field.node) if not where else f"{expectation(field.node)} with {where}"
-    remedy = f"set it in {found.place}" if field.default is None else f"without it the default is {field.default!r}"
+    leave = f", or leave it out for {field.default!r}" if field.default else ", or leave it out"
+    remedy = "correct it" + ("" if field.default is None else leave)
+    wanted = expectation(field.node) + inner_place(error)
     return f"expected {field.key} to be {wanted}, got {seen} ({found.place}); {remedy}"
 
 
 def inner_place(error: Exception) -> str:
-    """What msgspec says of a value inside a table or list, such as `$.port: Expected int`; empty at the top."""
+    """What is wrong inside a table or list, such as ` (at port: expected int)`; empty for the value itself."""
     message, _, path = str(error).replace("`", "").partition(" - at ")
-    return f"{message.partition(', got')[0].lower()} at {path.lstrip('$.')}" if path else ""
+    return f" (at {path.lstrip('$.')}: {message.partition(', got')[0].lower()})" if path else ""
 
 
 def unknown_keys(node: inspect.Type, table: Mapping[str, Any], prefix: str = "") -> Iterator[str]:

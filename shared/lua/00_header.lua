@@ -29,6 +29,7 @@ local LIMITS = {
   index_steps = 64,             -- entries of that index corrected per claim
   rises = 200,                  -- new heads examined per claim
   wake_classes = 128,           -- parked worker classes looked at per wake
+  wake_candidates = 16,         -- parked worker classes that can run the job compared per wake
   wake_workers = 16,            -- parked workers of one class looked at where identity decides
   sweep = 20,                   -- things of each kind done per sweep
   examine = 256,                -- (job class, worker class) pairs evaluated per step

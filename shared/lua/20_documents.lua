@@ -1,124 +1,127 @@
 -- Compiled documents, decoded once: what a job asks, what a worker has, what it takes, who it is.
 -- The text is made by shared/wire/compiled.py, and what that module made never raises here. Equal text, equal table:
--- decoded forms are shared, nobody changes them.
+-- decoded forms are shared and only read, but that a test keeps an entry's version or glyphs on it.
+-- (`do` keeps the locals of a part to itself: the joined library has room for 200.)
 local documents = {}
 
--- What an operator's operand is; each kind is prepared once, when it is decoded.
-documents.operands = {
-  gt = 'order', gte = 'order', lt = 'order', lte = 'order', is = 'text', eq = 'text', ne = 'text', covers = 'set',
-  ['in'] = 'set', not_in = 'set', has_all = 'set', has_any = 'set', has_none = 'set', like = 'glob', exists = 'flag',
-}
-
--- Paths that only a worker's identity answers exactly; elsewhere a class of workers can't say.
-documents.identity_paths = {['worker.id'] = true, ['agent.id'] = true, hostname = true, ['gpu.uuid'] = true}
-
--- A function that answers decode(text), remembered by text. What it remembers is bounded: over `budget_bytes` of text
--- (and 64 bytes for each) all is forgotten at once.
-function documents.remembered(decode, budget_bytes)
-  local known, size_bytes = {}, 0
-  return function(text)
-    local value = known[text]
-    if value ~= nil then return value end
-    value = decode(text)
-    size_bytes = size_bytes + #text + 64
-    if size_bytes > budget_bytes then known, size_bytes = {}, #text + 64 end
-    known[text] = value
-    return value
-  end
-end
-
--- {text → true} of a list of texts.
-function documents.set(list)
-  local set = {}
-  for i = 1, #list do set[list[i]] = true end
-  return set
-end
-
--- The code points of a text as a list of strings, ASCII letters small: what globs are compared by.
-function documents.glyphs(text)
-  local glyphs = {}
-  for glyph in string.gmatch(string.gsub(text, '[A-Z]', string.lower), '[^\128-\191][\128-\191]*') do
-    glyphs[#glyphs + 1] = glyph
-  end
-  return glyphs
-end
-
--- The parts of a version: {{rank, bytes}...} flattened to rank, bytes, rank, bytes. A number's rank is its count of
--- digits without leading zeros, any other part's is -1; parts of equal rank sort by bytes.
-function documents.version(text)
-  local parts = {}
-  for part in string.gmatch(text .. '.', '([^.-]*)[.-]') do
-    local digits = string.match(part, '^0*([0-9]*)$')
-    if part == '' then digits = nil end
-    parts[#parts + 1] = digits and #digits or -1
-    parts[#parts + 1] = digits or part
-  end
-  return parts
-end
-
--- What was found at a path, as tests read it: {kind, text, number?, items?, scalar}. `raw` is {kind, text, more?}.
-local function entry(raw)
-  local kind, more = raw[1], raw[3]
-  return {
-    kind = kind, text = raw[2], scalar = kind ~= 'l' and kind ~= 'o',
-    number = kind == 'n' and more or nil, items = kind == 'l' and documents.set(more) or nil,
+do
+  -- What an operator's operand is; each kind is prepared once, when it is decoded.
+  documents.operands = {
+    gt = 'order', gte = 'order', lt = 'order', lte = 'order', is = 'text', eq = 'text', ne = 'text', covers = 'set',
+    ['in'] = 'set', not_in = 'set', has_all = 'set', has_any = 'set', has_none = 'set', like = 'glob', exists = 'flag',
   }
-end
 
--- The entry of a plain text: how identities and a job's attributes are judged.
-documents.word = documents.remembered(function(text) return entry({'s', 's:' .. text}) end, 4194304)
+  -- Paths that only a worker's identity answers exactly; elsewhere a class of workers can't say.
+  documents.identity_paths = {['worker.id'] = true, ['agent.id'] = true, hostname = true, ['gpu.uuid'] = true}
 
-local PREPARE = {
-  order = function(node)
-    if type(node.operand) == 'string' then node.version = documents.version(node.operand) end
-  end,
-  set = function(node) node.set = documents.set(node.operand) end,
-  glob = function(node) node.glyphs = documents.glyphs(node.operand) end,
-  flag = function(node) node.operand = node.operand == 1 end,
-  text = function() end,
-}
-
--- A leaf {op, path, operand, number, identity}, with its operand prepared.
-local function leaf(raw, number)
-  local kind = documents.operands[raw[1]]
-  if not kind then error('unknown operator in a compiled requirement: ' .. tostring(raw[1])) end
-  local node = {op = raw[1], path = raw[2], operand = raw[3], number = number}
-  node.identity = documents.identity_paths[node.path]
-  PREPARE[kind](node)
-  return node
-end
-
--- The tree of a decoded node, numbered from `number` depth first, parent first; answers it and the next free number.
--- A branch holds its children at 1, 2, ...
-local function tree(raw, number)
-  local word = raw[1]
-  if word ~= 'all' and word ~= 'any' and word ~= 'none' then return leaf(raw, number), number + 1 end
-  local node, free = {op = word, number = number}, number + 1
-  for i = 2, #raw do
-    node[i - 1], free = tree(raw[i], free)
+  -- A function that answers decode(text), remembered by text. What it remembers is bounded: over `budget_bytes` of text
+  -- (and 64 bytes for each) all is forgotten at once.
+  function documents.remembered(decode, budget_bytes)
+    local known, size_bytes = {}, 0
+    return function(text)
+      local value = known[text]
+      if value ~= nil then return value end
+      value = decode(text)
+      size_bytes = size_bytes + #text + 64
+      if size_bytes > budget_bytes then known, size_bytes = {}, #text + 64 end
+      known[text] = value
+      return value
+    end
   end
-  return node, free
-end
 
--- What a job asks: {service, isolation, identity (true when a condition asks who the worker is), requires = tree,
--- model?, model_path}.
-documents.requirement = documents.remembered(function(text)
-  local raw = cjson.decode(text)
-  return {
-    service = raw.service, isolation = raw.isolation, identity = raw.identity == 1, requires = (tree(raw.requires, 0)),
-    model = raw.model, model_path = 'models.' .. raw.service,
+  -- {text → true} of a list of texts.
+  function documents.set(list)
+    local set = {}
+    for i = 1, #list do set[list[i]] = true end
+    return set
+  end
+
+  -- The code points of a text as a list of strings, ASCII letters small: what globs are compared by.
+  function documents.glyphs(text)
+    local glyphs = {}
+    for glyph in string.gmatch(string.gsub(text, '[A-Z]', string.lower), '[^\128-\191][\128-\191]*') do
+      glyphs[#glyphs + 1] = glyph
+    end
+    return glyphs
+  end
+
+  -- The parts of a version: {{rank, bytes}...} flattened to rank, bytes, rank, bytes. A number's rank is its count of
+  -- digits without leading zeros, any other part's is -1; parts of equal rank sort by bytes.
+  function documents.version(text)
+    local parts = {}
+    for part in string.gmatch(text .. '.', '([^.-]*)[.-]') do
+      local digits = string.match(part, '^0*([0-9]*)$')
+      if part == '' then digits = nil end
+      parts[#parts + 1] = digits and #digits or -1
+      parts[#parts + 1] = digits or part
+    end
+    return parts
+  end
+
+  -- What was found at a path, as tests read it: {kind, text, number?, items?, scalar}. `raw` is {kind, text, more?}.
+  local function entry(raw)
+    local kind, more = raw[1], raw[3]
+    return {
+      kind = kind, text = raw[2], scalar = kind ~= 'l' and kind ~= 'o',
+      number = kind == 'n' and more or nil, items = kind == 'l' and documents.set(more) or nil,
+    }
+  end
+
+  -- The entry of a plain text: how identities and a job's attributes are judged.
+  documents.word = documents.remembered(function(text) return entry({'s', 's:' .. text}) end, 4194304)
+
+  local PREPARE = {
+    order = function(node)
+      if type(node.operand) == 'string' then node.version = documents.version(node.operand) end
+    end,
+    set = function(node) node.set = documents.set(node.operand) end,
+    glob = function(node) node.glyphs = documents.glyphs(node.operand) end,
+    flag = function(node) node.operand = node.operand == 1 end,
+    text = function() end,
   }
-end, 8388608)
 
--- What a worker has: path → entry.
-documents.capability = documents.remembered(function(text)
-  local entries = cjson.decode(text)
-  for path, raw in pairs(entries) do entries[path] = entry(raw) end
-  return entries
-end, 16777216)
+  -- A leaf {op, path, operand, number, identity}, with its operand prepared.
+  local function leaf(raw, number)
+    local kind = documents.operands[raw[1]]
+    if not kind then error('unknown operator in a compiled requirement: ' .. tostring(raw[1])) end
+    local node = {op = raw[1], path = raw[2], operand = raw[3], number = number}
+    node.identity = documents.identity_paths[node.path]
+    PREPARE[kind](node)
+    return node
+  end
 
--- Which jobs a worker takes: a tree over a job's attributes.
-documents.accepts = documents.remembered(function(text) return (tree(cjson.decode(text), 0)) end, 4194304)
+  -- The tree of a decoded node, numbered from `number` depth first, parent first; answers it and the next free number.
+  -- A branch holds its children at 1, 2, ...
+  local function tree(raw, number)
+    local word = raw[1]
+    if word ~= 'all' and word ~= 'any' and word ~= 'none' then return leaf(raw, number), number + 1 end
+    local node, free = {op = word, number = number}, number + 1
+    for i = 2, #raw do
+      node[i - 1], free = tree(raw[i], free)
+    end
+    return node, free
+  end
 
--- Who a worker is: path → text.
-documents.identity = documents.remembered(function(text) return cjson.decode(text) end, 4194304)
+  -- What a job asks: {service, isolation, identity (true when a condition asks who the worker is), requires = tree,
+  -- model?, model_path}.
+  documents.requirement = documents.remembered(function(text)
+    local raw = cjson.decode(text)
+    return {
+      service = raw.service, isolation = raw.isolation, identity = raw.identity == 1,
+      model = raw.model, model_path = 'models.' .. raw.service, requires = (tree(raw.requires, 0)),
+    }
+  end, 8388608)
+
+  -- What a worker has: path → entry.
+  documents.capability = documents.remembered(function(text)
+    local entries = cjson.decode(text)
+    for path, raw in pairs(entries) do entries[path] = entry(raw) end
+    return entries
+  end, 16777216)
+
+  -- Which jobs a worker takes: a tree over a job's attributes.
+  documents.accepts = documents.remembered(function(text) return (tree(cjson.decode(text), 0)) end, 4194304)
+
+  -- Who a worker is: path → text.
+  documents.identity = documents.remembered(function(text) return cjson.decode(text) end, 4194304)
+end

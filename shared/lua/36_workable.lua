@@ -14,6 +14,7 @@ end
 local function note(pool, class, witness)
   if witness then
     redis.call('HSET', pool .. 'class:' .. class, 'witness', witness)
+    redis.call('HDEL', pool .. 'class:' .. class, 'hidden_at_ms')
     redis.call('SADD', pool .. 'witness:' .. witness, class)
     redis.call('ZREM', pool .. 'unworkable', class)
     queue.show(pool, class)
@@ -31,7 +32,7 @@ local function announce(pool, now, event, class)
 end
 
 -- Look for a witness among the worker classes after number `after`; answers how many were examined, and the witness.
-local function examine(pool, class, after)
+local function examine(pool, now, class, after)
   local candidates = worker_classes_after(pool, after, LIMITS.examine)
   for i = 1, #candidates, 2 do
     if feasible.classes(pool, candidates[i], class) ~= 'no' then
@@ -41,13 +42,20 @@ local function examine(pool, class, after)
     after = candidates[i + 1]
   end
   redis.call('ZADD', pool .. 'unworkable', after, class)
+  redis.call('HSETNX', pool .. 'class:' .. class, 'hidden_at_ms', int(now))
   return #candidates / 2, nil
 end
 
 -- A new class: it stands in `unworkable` unless a witness is found at once.
 function workable.new(pool, now, class)
-  local _, witness = examine(pool, class, '0')
+  local _, witness = examine(pool, now, class, '0')
   if not witness then announce(pool, now, 'job.unworkable', class) end
+end
+
+-- Since when the class is unworkable, or nil.
+function workable.hidden_since(pool, class)
+  local since = redis.call('HGET', pool .. 'class:' .. class, 'hidden_at_ms')
+  return since and tonumber(since) or nil
 end
 
 -- Unworkable classes that haven't seen the newest worker class: examine a bounded number of pairs.
@@ -67,7 +75,7 @@ function workable.step(pool, now)
       reclass.step(pool, now, class)
       budget = budget - LIMITS.reclass
     else
-      local examined, witness = examine(pool, class, behind[i + 1])
+      local examined, witness = examine(pool, now, class, behind[i + 1])
       budget = budget - 1 - examined
       if witness then
         announce(pool, now, 'job.workable', class)

@@ -49,22 +49,27 @@ local function longest_parked(pool, worker_class, job_class)
   return nil
 end
 
--- The best parked worker for the job class among a bounded number of worker classes; nil, and were all looked at.
-local function best_parked(pool, job_class)
-  local parked = redis.call('ZRANGE', pool .. 'parked', 0, LIMITS.wake_classes - 1)
-  local best, best_since
+-- The best parked worker for the job class among a bounded number of worker classes from rank `first` on; nil when
+-- there is none, and whether these were the last classes.
+local function best_parked(pool, job_class, first)
+  local parked = redis.call('ZRANGE', pool .. 'parked', first, first + LIMITS.wake_classes - 1)
+  local best, best_since, candidates = nil, nil, 0
   for _, worker_class in ipairs(parked) do
     local worker, since = longest_parked(pool, worker_class, job_class)
+    if worker then candidates = candidates + 1 end
     if worker and (not best or since < best_since) then best, best_since = worker, since end
+    if candidates == LIMITS.wake_candidates then break end
   end
   return best, #parked < LIMITS.wake_classes
 end
 
--- Wake one parked worker for a job of the class; answers whether one was woken.
-function wake.one(pool, now, job_class)
-  local worker, all_seen = best_parked(pool, job_class)
+-- Wake one parked worker for a job of the class; answers whether one was woken. A class for which the first worker
+-- classes held nobody goes on in the next sweep, at the rank kept in `unserved`.
+function wake.one(pool, now, job_class, first)
+  first = first or 0
+  local worker, all_seen = best_parked(pool, job_class, first)
   if not worker then
-    if not all_seen then redis.call('ZADD', pool .. 'unserved', 'NX', int(now), job_class) end
+    if not all_seen then redis.call('ZADD', pool .. 'unserved', first + LIMITS.wake_classes, job_class) end
     return false
   end
   wake.unpark(pool, worker.class, worker.id)

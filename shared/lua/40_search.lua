@@ -5,11 +5,11 @@
 -- right when met; heads that are new or moved forward come in through `rises`).
 local search = {}
 
--- The class's head is later than now known, or its job must be put into another class first: 'stale'.
+-- May the worker run the class: 'yes', 'no', or 'stale' (its jobs must be put into other classes first)?
 local function judge(pool, worker, class)
   local known = classes.job(pool, class)
   if not known then return 'no' end
-  if known.version < classes.version(pool) then return 'stale' end
+  if known.version < worker.version then return 'stale' end
   return feasible.worker(pool, worker, class) and 'yes' or 'no'
 end
 
@@ -79,6 +79,7 @@ end
 -- The class to claim from, for worker = {id, class, identity}. Answers class | nil, exact: with nil and not exact the
 -- work allowed per call ran out, and the next call goes on where this one stopped.
 function search.best(pool, now, worker)
+  worker.version = classes.version(pool)
   local class, exact = walk(pool, now, worker)
   if class or exact == true then return class, true end
   if exact == 'again' or not catch_up(pool, worker.class) then return nil, false end

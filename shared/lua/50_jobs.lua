@@ -14,6 +14,7 @@ local NEXT = {
 }
 
 function jobs.is_final(job) return FINAL[job.state] == true end
+function jobs.is_alive(job) return not jobs.is_final(job) end
 function jobs.is_waiting(job) return WAITING[job.state] == true end
 
 -- The job's record with its id, all values text; nil when there is none.

@@ -20,13 +20,14 @@ function workers.seen(pool, now, agent_id)
   redis.call('HSET', pool .. 'agent:' .. agent_id, 'seen_at_ms', int(now))
 end
 
--- Every worker and agent of the pool stops being of `class`.
+-- The worker is no longer of this class; answers whether it was parked.
 local function leave_class(pool, now, worker_id, class)
-  wake.unpark(pool, class, worker_id)
+  local was_parked = wake.unpark(pool, class, worker_id)
   redis.call('SREM', pool .. 'wclass-workers:' .. class, worker_id)
   if redis.call('EXISTS', pool .. 'wclass-workers:' .. class) == 0 then
     redis.call('ZADD', pool .. 'idle-wclasses', int(now + LIMITS.class_idle_ms), class)
   end
+  return was_parked
 end
 
 -- Make an attribute path significant.
@@ -40,7 +41,10 @@ function workers.register(pool, now, agent_id, facts)
   local class = classes.intern_worker(pool, facts.capability, facts.accepts)
   local key = pool .. 'worker:' .. facts.id
   local before = redis.call('HGET', key, 'class')
-  if before and before ~= class then leave_class(pool, now, facts.id, before) end
+  -- a parked worker that is another one now is told to ask again
+  if before and before ~= class and leave_class(pool, now, facts.id, before) then
+    wake.signal(pool, agent_id, 'job ' .. facts.id)
+  end
   redis.call('HSET', key, 'class', class, 'agent_id', agent_id, 'identity', facts.identity, 'view', facts.view)
   redis.call('HSETNX', key, 'registered_at_ms', int(now))
   redis.call('SADD', pool .. 'wclass-workers:' .. class, facts.id)

@@ -50,6 +50,21 @@ local function expire(pool, now)
   end)
 end
 
+-- Jobs that don't want to wait for a worker that isn't there: failed after their class was unworkable for so long.
+local function give_up(pool, now)
+  return each_job(pool, now, 'giveups', jobs.is_alive, function(job)
+    local patience = tonumber(job.unworkable_after_ms)
+    local since = workable.hidden_since(pool, job.class)
+    local over = job.state == 'pending' and since and now - math.max(since, tonumber(job.submitted_at_ms)) >= patience
+    if not over then
+      redis.call('ZADD', pool .. 'giveups', int(math.max(since or now, now - patience + 1) + patience), job.id)
+    else
+      local message = 'no registered worker could run it'
+      jobs.finish_waiting(pool, now, job, 'failed', {failure_class = 'unworkable', message = message})
+    end
+  end)
+end
+
 -- An attempt's deadline passed: the cancel's grace, the timeout, or no progress for too long.
 local function end_attempt(pool, now, job)
   if job.cancel_at_ms and now >= tonumber(job.cancel_at_ms) + LIMITS.cancel_grace_ms then
@@ -80,13 +95,15 @@ local function each_due(pool, now, index, act)
   return #names
 end
 
--- Wakes: those not followed pass on; classes that found no taker among the first look again.
+-- Wakes: those not followed pass on; classes that found nobody among the first worker classes look at the next.
 local function rewake(pool, now)
   local count = each_due(pool, now, 'woken', function(entry) wake.pass_on(pool, now, entry) end)
-  return count + each_due(pool, now, 'unserved', function(class)
-    redis.call('ZREM', pool .. 'unserved', class)
-    if queue.head(pool, class) then wake.one(pool, now, class) end
-  end)
+  local unserved = redis.call('ZRANGE', pool .. 'unserved', 0, LIMITS.sweep - 1, 'WITHSCORES')
+  for i = 1, #unserved, 2 do
+    redis.call('ZREM', pool .. 'unserved', unserved[i])
+    if queue.head(pool, unserved[i]) then wake.one(pool, now, unserved[i], tonumber(unserved[i + 1])) end
+  end
+  return count + #unserved / 2
 end
 
 -- Classes that became workable wake a worker for each of their first jobs.
@@ -117,5 +134,5 @@ end
 
 -- All of it; answers how many things were done.
 function sweep.all(pool, now)
-  return sweep.urgent(pool, now) + expire(pool, now) + forget(pool, now) + prune(pool, now)
+  return sweep.urgent(pool, now) + expire(pool, now) + give_up(pool, now) + forget(pool, now) + prune(pool, now)
 end

@@ -80,6 +80,7 @@ local function new_record(pool, now, job, seq)
     member = member ~= job.id and member or nil, fence = 0, attempts = 0, max_attempts = spec.max_attempts or 3,
     submitted_at_ms = int(now), due_at_ms = delay > 0 and int(now + delay) or nil,
     timeout_ms = seconds(spec.timeout_s), stall_ms = seconds(spec.stall_s), retention_ms = seconds(spec.retention_s),
+    unworkable_after_ms = spec.on_unworkable == 'fail' and (seconds(spec.unworkable_after_s) or 300000) or nil,
     expires_at_ms = spec.expires_in_s and int(now + seconds(spec.expires_in_s)) or nil,
   }
 end
@@ -108,6 +109,9 @@ local function accept(pool, now, job)
   local record = new_record(pool, now, job, redis.call('INCR', pool .. 'seq'))
   write_record(pool, record, job)
   jobs.expect_expiry(pool, record)
+  if record.unworkable_after_ms then
+    redis.call('ZADD', pool .. 'giveups', int(now + record.unworkable_after_ms), job.id)
+  end
   events.add(pool, now, 'job.submitted', {job_id = job.id})
   if record.state == 'scheduled' then
     redis.call('ZADD', pool .. 'due', record.due_at_ms, job.id)

@@ -1,7 +1,7 @@
 -- muster_match: would this worker take this job? A dry run on documents; reads and writes no key.
 -- KEYS  1: any key of the pool
--- ARGV  1: compiled requirement (JSON), 2: the job's attributes (JSON object of strings), 3: compiled capability (JSON),
---       4: compiled accepts (JSON), 5: identity (JSON object of strings)
+-- ARGV  1: compiled requirement (JSON), 2: the job's attributes (JSON object of strings),
+--       3: compiled capability (JSON), 4: compiled accepts (JSON), 5: identity (JSON object of strings)
 -- Answers (one of)
 --   {'MATCH'}
 --   {'MISMATCH', part, node}   part: service | model | isolation | customers | requires | accepts

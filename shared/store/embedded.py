@@ -7,15 +7,16 @@
 """
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import NoReturn, Self
 
-from shared.errors import Misconfigured, MusterError, Unavailable
+from shared.errors import Conflict, Misconfigured, MusterError, Unavailable
 from shared.log import get
 from shared.store.embedded_binary import find_server
 from shared.store.embedded_files import LOOPBACK, Record, StoreFiles, choose_port, port_is_free
-from shared.store.embedded_locks import HubLock
+from shared.store.embedded_locks import HubLock, server_lives
 from shared.store.embedded_server import Server
 
 __all__ = ["EmbeddedStore"]
@@ -30,31 +31,31 @@ BACKOFF_CAP_S = 30.0
 class EmbeddedStore:
     """A running store. Make one by `start`; as an async context manager it stops at the block's end."""
 
-    def __init__(self, data_dir: Path, *, bind: str, search_path: str | None) -> None:
+    def __init__(self, data_dir: Path, *, bind: str, program: Callable[[], Path]) -> None:
         self._lock = HubLock.take(data_dir)
         self._bind = bind
-        self._search_path = search_path
+        self._program = program
         self._files = StoreFiles(data_dir)
 
     @classmethod
-    async def start(cls, data_dir: Path, *, bind: str = LOOPBACK, search_path: str | None = None) -> Self:
+    async def start(cls, data_dir: Path, *, bind: str = LOOPBACK, program: Callable[[], Path] = find_server) -> Self:
         """The store of this data directory, answering: a new one, one with its old data, or the one that still runs.
 
         Args:
             data_dir: made when missing.
             bind: address to listen on beside 127.0.0.1, such as `0.0.0.0`.
-            search_path: where installed servers are looked for; None for this process's `PATH`.
+            program: finds the server program; asked at each start of the server.
 
         Raises:
-            Conflict: another hub holds the directory; names its pid.
+            Conflict: another hub holds the directory (names its pid), or a server lives whose record is gone.
             Misconfigured: no server program, or a directory that can't be written.
             Unavailable: the server died at start (with its last log lines), or didn't answer in time.
         """
         make_folder(data_dir)
-        store = cls(data_dir, bind=bind, search_path=search_path)
+        store = cls(data_dir, bind=bind, program=program)
         try:
             store._files.make()
-            store._use(store._files.record())
+            store._use(store._kept_record())
             await store._adopt_or_launch()
         except BaseException:
             store._lock.free()
@@ -112,6 +113,17 @@ class EmbeddedStore:
     ) -> None:
         await self.stop()
 
+    def _kept_record(self) -> Record:
+        files = self._files
+        if not files.record_file.exists() and server_lives(files.lock_file):
+            pid = files.server_pid()
+            raise Conflict(
+                f"the store server of {files.folder} (pid {pid}) is alive, but {files.record_file.name} with its "
+                f"password is gone; `kill {pid}` and start again (its data stays)",
+                code="store_running",
+            )
+        return files.record()
+
     def _use(self, record: Record) -> None:
         self._record = record
         self._server = Server(self._files, record)
@@ -137,7 +149,7 @@ class EmbeddedStore:
         Raises:
             Unavailable: it died at once, or didn't answer in time.
         """
-        program = await asyncio.to_thread(find_server, self._search_path)
+        program = await asyncio.to_thread(self._program)
         try:
             self._server.launch(program, bind=self._bind)
             alive = await self._server.ready()

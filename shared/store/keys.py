@@ -72,6 +72,7 @@ CATALOGUE: tuple[KeyKind, ...] = (
     KeyKind("deadlines", "zset", "functions", "permanent"),
     KeyKind("due", "zset", "functions", "permanent"),
     KeyKind("expiries", "zset", "functions", "permanent"),
+    KeyKind("giveups", "zset", "functions", "permanent"),
     KeyKind("prunes", "zset", "functions", "permanent"),
     KeyKind("beat", "hash", "functions", "permanent"),
     KeyKind("events", "stream", "functions", "trimmed by length"),

@@ -14,7 +14,7 @@ from shared.wire.condition import Found
 from shared.wire.nodes import NumberedNode, first_failing, read_nodes
 from shared.wire.states import Isolation
 
-__all__ = ["Asked", "Facts", "Verdict", "read_accepts", "read_asked", "read_facts", "takes"]
+__all__ = ["Asked", "Facts", "Verdict", "read_accepts", "read_asked", "read_attributes", "read_facts", "takes"]
 
 #: `none < loose < strict`
 _LEVELS = list(Isolation)
@@ -59,7 +59,7 @@ def takes(job: CompiledJob, worker: CompiledWorker) -> Verdict:
     failing = first_failing(asked.requires, facts.look_up)
     if failing:
         return Verdict(match=False, part="requires", node=failing.number)
-    failing = first_failing(read_accepts(worker.accepts), _texts(job.attributes).get)
+    failing = first_failing(read_accepts(worker.accepts), read_attributes(job.attributes).get)
     return Verdict(match=False, part="accepts", node=failing.number) if failing else Verdict(match=True)
 
 
@@ -74,13 +74,18 @@ def read_asked(requirement: str) -> Asked:
 def read_facts(capability: str, identity: str) -> Facts:
     """The decoded form of `CompiledWorker.capability` and `.identity`."""
     entries = {path: _found(entry) for path, entry in msgspec.json.decode(capability).items()}
-    return Facts(entries, _texts(msgspec.json.decode(identity)))
+    return Facts(entries, read_attributes(msgspec.json.decode(identity)))
 
 
 @lru_cache(maxsize=256)
 def read_accepts(accepts: str) -> NumberedNode:
     """The decoded form of `CompiledWorker.accepts`."""
     return read_nodes(msgspec.json.decode(accepts))
+
+
+def read_attributes(texts: dict[str, str]) -> dict[str, Found]:
+    """Plain texts by path (a job's attributes, a worker's identity) as conditions judge them."""
+    return {path: Found("s", f"s:{text}") for path, text in texts.items()}
 
 
 def _failing_part(asked: Asked, capability: dict[str, Found], customer_id: str | None) -> str | None:
@@ -119,7 +124,3 @@ def _found(entry: list[Any]) -> Found:
     if kind == "n":
         return Found(kind, text, number=more[0])
     return Found(kind, text, items=frozenset(more[0])) if kind == "l" else Found(kind, text)
-
-
-def _texts(texts: dict[str, str]) -> dict[str, Found]:
-    return {path: Found("s", f"s:{text}") for path, text in texts.items()}

@@ -155,3 +155,48 @@ async def test_a_job_that_nobody_could_run_is_judged_by_its_labels_when_a_worker
     await broker.join("p", picky)
     await broker.sweep()
     assert (await broker.must_claim("p")).job_id == job_id
+
+
+async def test_a_job_that_does_not_want_to_wait_fails_after_its_class_was_unworkable_so_long(broker: Broker):
+    job_id = await broker.submit(requires={"ram_gb": 64}, on_unworkable="fail", unworkable_after_s=30)
+    patient = await broker.submit(requires={"ram_gb": 64})
+    await broker.pass_ms(29_999)
+    await broker.sweep()
+    assert await broker.state(job_id) == "pending"
+    await broker.pass_ms(1)
+    await broker.sweep()
+    job = await broker.jobs.get(job_id)
+    assert (job.state, job.failure_class) == ("failed", "unworkable")
+    assert await broker.state(patient) == "pending"
+
+
+async def test_the_patience_begins_anew_when_the_last_worker_left(broker: Broker):
+    await broker.join("a", ram_gb=64)
+    job_id = await broker.submit(requires={"ram_gb": 64}, on_unworkable="fail", unworkable_after_s=700)
+    await broker.workers.deregister("default", "a")
+    for _ in range(2):
+        await broker.pass_ms(600_000)
+        await broker.sweep()
+    assert await broker.state(job_id) == "pending"
+    await broker.pass_ms(100_000)
+    await broker.sweep()
+    assert await broker.state(job_id) == "failed"
+
+
+async def test_a_parked_worker_that_registers_as_another_is_told_to_ask_again(broker: Broker):
+    await broker.join("a", ram_gb=8)
+    await broker.claim("a")
+    await broker.join("a", ram_gb=64)
+    assert await broker.signals("a") == ["job a"]
+    await broker.join("a", ram_gb=64)
+    assert await broker.signals("a") == []
+
+
+async def test_a_taker_behind_hundreds_of_parked_foreign_classes_is_woken(broker: Broker):
+    for n in range(300):
+        await broker.join(f"w{n:03d}", ram_gb=n)
+        await broker.pass_ms(1)
+        await broker.claim(f"w{n:03d}")
+    await broker.submit(requires={"ram_gb": 299})
+    await broker.sweep()
+    assert await broker.signals("w299") == ["job w299"]

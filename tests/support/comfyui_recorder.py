@@ -20,13 +20,16 @@ import httpx2
 from websockets.asyncio.client import ClientConnection, connect
 
 RECORDINGS = Path(__file__).parent / "recordings"
-FOLDER = "recorded.1"
+#: new each time, so that file numbers start at 1
+FOLDER = f"recorded.{uuid.uuid4().hex}"
+#: new each time, so that nothing is cached from the last recording
+COLOR = uuid.uuid4().int % 0xFFFFFF
 #: frames that come after the prompt's end are the server's goodbye; this long is listened for them, in seconds
 QUIET_S = 0.5
 #: what says nothing about the protocol, or too much about the machine
 LEFT_OUT = {"traceback": [], "current_inputs": {}, "timestamp": 0}
 
-IMAGE = {"class_type": "EmptyImage", "inputs": {"width": 64, "height": 48, "batch_size": 1, "color": 16711680}}
+IMAGE = {"class_type": "EmptyImage", "inputs": {"width": 64, "height": 48, "batch_size": 1, "color": COLOR}}
 SAVE = {"class_type": "SaveImage", "inputs": {"images": ["2", 0], "filename_prefix": f"{FOLDER}/out"}}
 INVERT = {"class_type": "ImageInvert", "inputs": {"image": ["1", 0]}}
 CHECKPOINT = {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "absent.safetensors"}}
@@ -74,7 +77,6 @@ async def record(url: str) -> None:
     """Writes all recordings anew."""
     async with httpx2.AsyncClient(base_url=url, trust_env=False) as http:
         version = (await http.get("/system_stats")).json()["system"]["comfyui_version"]
-        await http.post("/free", json={"free_memory": True})
         for scenario, graph in GRAPHS.items():
             recording = {"comfyui_version": version, **await _record(http, url, scenario, graph)}
             text = json.dumps(recording, indent=1, sort_keys=True)

@@ -32,6 +32,11 @@ def recording(scenario: str) -> dict[str, Any]:
     return json.loads((RECORDINGS / f"{scenario}.json").read_text())
 
 
+def graph(scenario: str) -> dict[str, Any]:
+    """The scenario's graph as a client would submit it."""
+    return json.loads(json.dumps(recording(scenario)["graph"]).replace("<folder>/", ""))
+
+
 @dataclass
 class Prompt:
     """A prompt the stand-in was sent."""
@@ -79,8 +84,8 @@ class ComfyStandin:
     faulty_sockets: int = 10_000
     #: path beginning → status that is answered instead
     broken: dict[str, int] = field(default_factory=dict)
-    #: the server takes the prompt but its answer never arrives
-    hangs_up_after_prompt: bool = False
+    #: path beginning → how many requests are worked on, but break off in the middle of their answer
+    hangs_up: dict[str, int] = field(default_factory=dict)
     #: files of the history are no longer there
     vanished: bool = False
     #: interrupts and cancels say OK, and nothing ends
@@ -117,6 +122,8 @@ class ComfyStandin:
         body = await _body(receive)
         self.calls.append(f"{scope['method']} {scope['path']}")
         status, answer = self._route(scope, body)
+        if self._hangs_up(scope["path"]):
+            await _break_off(send)
         await send({"type": "http.response.start", "status": status, "headers": []})
         await send({"type": "http.response.body", "body": answer if isinstance(answer, bytes) else _json(answer)})
 
@@ -134,6 +141,13 @@ class ComfyStandin:
         if path == "/view":
             return self._view(parse_qs(scope["query_string"].decode()))
         return self._facts(path)
+
+    def _hangs_up(self, path: str) -> bool:
+        beginning = next((beginning for beginning in self.hangs_up if path.startswith(beginning)), None)
+        if beginning is None or self.hangs_up[beginning] == 0:
+            return False
+        self.hangs_up[beginning] -= 1
+        return True
 
     def _facts(self, path: str) -> tuple[int, Any]:
         facts: dict[str, Any] = {
@@ -163,9 +177,6 @@ class ComfyStandin:
         prompt = Prompt(body["prompt_id"], body["client_id"], body["prompt"], recorded, self.looks, self.held)
         if recorded["answer"]["status"] == 200:
             self.queue[prompt.prompt_id] = prompt
-        if self.hangs_up_after_prompt:
-            self.hangs_up_after_prompt = False
-            raise ConnectionResetError("the stand-in hangs up")
         return recorded["answer"]["status"], prompt.named(recorded["answer"]["body"])
 
     def _look(self, prompt_id: str) -> dict[str, Any]:
@@ -249,6 +260,12 @@ async def _body(receive: Receive) -> bytes:
         message = await receive()
         body, more = body + message.get("body", b""), message.get("more_body", False)
     return body
+
+
+async def _break_off(send: Send) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"1000")]})
+    await send({"type": "http.response.body", "body": b"half", "more_body": True})
+    raise ConnectionResetError("the stand-in hangs up")
 
 
 def _json(value: Any) -> bytes:

@@ -9,6 +9,7 @@ It refuses to know what a prompt is.
 
 import asyncio
 from collections.abc import Mapping
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,7 @@ class ComfyHttp:
             Unanswered: no answer, another status, or no JSON.
         """
         response = await self.request("GET", path, params=params)
-        if response.status_code != httpx2.codes.OK:
+        if response.status_code != HTTPStatus.OK:
             raise self.unexpected(response)
         return self.decoded(response)
 
@@ -81,7 +82,7 @@ class ComfyHttp:
             response = await self._client.request(method, path, **content)
         except httpx2.TransportError as error:
             raise self._out_of_reach(error) from None
-        if response.status_code >= httpx2.codes.INTERNAL_SERVER_ERROR:
+        if response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
             raise self.unexpected(response)
         return response
 
@@ -93,9 +94,9 @@ class ComfyHttp:
         """
         try:
             async with self._client.stream("GET", path, params=params) as response:
-                if response.status_code >= httpx2.codes.INTERNAL_SERVER_ERROR:
+                if response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
                     raise self.unexpected(response)
-                if response.status_code == httpx2.codes.OK:
+                if response.status_code == HTTPStatus.OK:
                     await _save(response, target)
                 return response.status_code
         except httpx2.TransportError as error:
@@ -119,7 +120,7 @@ class ComfyHttp:
     def unexpected(self, response: httpx2.Response) -> ServiceFault:
         """The fault for an answer that makes no sense here."""
         path, status = response.request.url.path, response.status_code
-        if status in (httpx2.codes.UNAUTHORIZED, httpx2.codes.FORBIDDEN):
+        if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
             return ServiceFault(
                 FailureClass.AUTH, f"{self.address} answered {status}: it wants a login the agent lacks"
             )

@@ -5,10 +5,9 @@
 """
 
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
-
-import httpx2
 
 from agent.connectors.base import ServiceFault
 from agent.connectors.comfyui.http import ComfyHttp
@@ -49,11 +48,11 @@ class Prompts:
         """
         body = {"prompt": graph, "prompt_id": prompt_id, "client_id": client_id}
         response = await self._http.post("prompt", body)
-        if response.status_code == httpx2.codes.BAD_REQUEST:
+        if response.status_code == HTTPStatus.BAD_REQUEST:
             raise refusal(self._http.decoded(response))
-        if response.status_code == httpx2.codes.REQUEST_ENTITY_TOO_LARGE:
+        if response.status_code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
             raise ServiceFault(FailureClass.BAD_INPUT, "the prompt is larger than ComfyUI takes")
-        if response.status_code != httpx2.codes.OK:
+        if response.status_code != HTTPStatus.OK:
             raise self._http.unexpected(response)
         answer = self._http.decoded(response)
         if answer.get("node_errors"):
@@ -83,7 +82,7 @@ class Prompts:
     async def cancel(self, prompt_id: str) -> None:
         """Cancels the prompt where the server can do that in one step; else takes it out of the queue, if it waits."""
         response = await self._http.post(f"api/jobs/{prompt_id}/cancel", {})
-        if response.status_code != httpx2.codes.OK:
+        if response.status_code != HTTPStatus.OK:
             await self._http.post("queue", {"delete": [prompt_id]})
 
     async def interrupt(self, prompt_id: str) -> None:
@@ -107,10 +106,10 @@ class Prompts:
         form = {"type": "input", "subfolder": folder, "overwrite": "true"}
         with source.open("rb") as file:
             response = await self._http.request("POST", "upload/image", data=form, files={"image": (name, file)})
-        if response.status_code in (httpx2.codes.BAD_REQUEST, httpx2.codes.REQUEST_ENTITY_TOO_LARGE):
-            why = "it is too large" if response.status_code != httpx2.codes.BAD_REQUEST else "bad name or content"
+        if response.status_code in (HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE):
+            why = "it is too large" if response.status_code != HTTPStatus.BAD_REQUEST else "bad name or content"
             raise ServiceFault(FailureClass.BAD_INPUT, f"ComfyUI doesn't take the input '{name}': {why}")
-        if response.status_code != httpx2.codes.OK:
+        if response.status_code != HTTPStatus.OK:
             raise self._http.unexpected(response)
         kept = self._http.decoded(response)
         return f"{kept['subfolder']}/{kept['name']}" if kept.get("subfolder") else str(kept["name"])
@@ -123,5 +122,5 @@ class Prompts:
         """
         params = {"filename": file.filename, "subfolder": file.subfolder, "type": file.type}
         status = await self._http.download("view", params, target)
-        if status != httpx2.codes.OK:
+        if status != HTTPStatus.OK:
             raise ServiceFault(FailureClass.SERVICE, f"output '{file.filename}' vanished from the server ({status})")

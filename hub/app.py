@@ -1,0 +1,51 @@
+"""The hub as an ASGI application: routes, guards, errors. Knows no configuration, opens nothing, has no task."""
+
+from functools import lru_cache
+from typing import Any
+
+from litestar import Litestar
+from litestar.datastructures import State
+from litestar.types import ControllerRouterHandler
+
+from hub.auth import Gate
+from hub.openapi import describe
+from hub.parts import HubParts
+from hub.problems import EXCEPTION_HANDLERS
+from hub.requests import Observed, refuse_unknown_query
+from hub.routes import agents, artifacts, docs, events, health, jobs, queues, workers
+
+__all__ = ["HubParts", "create_app"]
+
+MAX_BODY_BYTES = 2 << 20
+
+_ROUTES: list[ControllerRouterHandler] = [
+    *jobs.ROUTES,
+    *artifacts.ROUTES,
+    *events.ROUTES,
+    *queues.ROUTES,
+    *workers.ROUTES,
+    *agents.ROUTES,
+    *health.ROUTES,
+    *docs.ROUTES,
+]
+
+
+def create_app(parts: HubParts) -> Litestar:
+    """The application over these parts. Whoever made the parts also ends them."""
+    app = Litestar(
+        _ROUTES,
+        guards=[Gate(parts.access, parts.root_secret), refuse_unknown_query],
+        exception_handlers=EXCEPTION_HANDLERS,
+        openapi_config=None,
+        request_max_body_size=MAX_BODY_BYTES,
+        logging_config=None,
+        state=State({"parts": parts, "describe": _described}),
+    )
+    app.asgi_handler = Observed(app.asgi_handler, observer=parts.metrics, clock=parts.clock)
+    return app
+
+
+@lru_cache(maxsize=1)
+def _described() -> dict[str, Any]:
+    """Made when first asked for: it takes a moment."""
+    return describe(_ROUTES, documents=agents.BODIES)

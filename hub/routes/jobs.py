@@ -1,0 +1,154 @@
+"""`/v1/jobs`: submit, check, look, cancel."""
+
+from typing import Annotated, Any
+
+import msgspec
+from litestar import Request, Response, get, post
+from litestar.params import Parameter
+
+from hub.auth import needs, principal_of, require_pool
+from hub.explain import Explanation, explain_draft, explain_job
+from hub.intake import check_known, read_submission, store_jobs, wait_until_final
+from hub.job_views import result_of, with_urls
+from hub.openapi import JobBatch, takes
+from hub.parts import HubParts, parts_of
+from hub.requests import PoolName, json_body
+from hub.submission import MAX_BATCH_BYTES
+from shared.errors import Invalid
+from shared.store.jobs import JobFilter, pool_of_job
+from shared.wire.access import Scope
+from shared.wire.job import JobRequest, JobResult
+from shared.wire.states import FINAL_STATES, JobState
+from shared.wire.views import JobPage, JobView
+
+__all__ = ["ROUTES"]
+
+MAX_WAIT_S = 300
+MAX_KEY_LENGTH = 255
+
+Text = Annotated[str | None, Parameter(min_length=1, max_length=255)]
+
+
+class Checked(msgspec.Struct, frozen=True):
+    """A dry run: nothing was stored. One explanation a job."""
+
+    valid: bool
+    jobs: tuple[Explanation, ...]
+
+
+@post(
+    "/v1/jobs",
+    opt=needs(Scope.JOBS_SUBMIT),
+    request_max_body_size=MAX_BATCH_BYTES,
+    operation_class=takes(JobRequest, JobBatch),
+)
+async def submit_jobs(
+    request: Request[Any, Any, Any],
+    idempotency_key: Annotated[str | None, Parameter(header="Idempotency-Key", max_length=MAX_KEY_LENGTH)] = None,
+    wait: Annotated[float | None, Parameter(ge=0, le=MAX_WAIT_S)] = None,
+) -> Response[JobView | JobPage]:
+    """Submit a job, or a batch of which all jobs are accepted or none.
+
+    `wait` (seconds) answers a single job when it is final: 200, or 202 when it isn't by then.
+    Under an `Idempotency-Key` the first job of the last 24 h is answered again (200).
+    """
+    parts = parts_of(request)
+    body = read_submission(parts, await json_body(request), principal_of(request), idempotency_key or None)
+    if wait is not None and body.batch:
+        raise Invalid("'wait' goes with a single job, this is a batch", code="invalid_parameter")
+    await check_known(parts, body)
+    cursor = await parts.feed.newest(body.pool) if wait is not None else ""
+    jobs, new = await store_jobs(parts, body)
+    if body.batch:
+        page = JobPage(tuple(with_urls(job) for job in jobs))
+        return Response(page, status_code=201 if new else 200)
+    if wait is None:
+        return Response(with_urls(jobs[0]), status_code=201 if new else 200)
+    job = await wait_until_final(parts, jobs[0], cursor, wait)
+    return Response(with_urls(job), status_code=200 if job.state in FINAL_STATES else 202)
+
+
+@post(
+    "/v1/jobs/check",
+    opt=needs(Scope.JOBS_SUBMIT),
+    status_code=200,
+    request_max_body_size=MAX_BATCH_BYTES,
+    operation_class=takes(JobRequest, JobBatch),
+)
+async def check_jobs(request: Request[Any, Any, Any]) -> Explanation | Checked:
+    """Would this be accepted, and who could run it? Nothing is stored."""
+    parts = parts_of(request)
+    body = read_submission(parts, await json_body(request), principal_of(request))
+    await check_known(parts, body)
+    found = [await explain_draft(parts.fleet, body.pool, draft) for draft in body.drafts]
+    return Checked(valid=True, jobs=tuple(found)) if body.batch else found[0]
+
+
+@get("/v1/jobs", opt=needs(Scope.JOBS_READ))
+async def list_jobs(  # noqa: PLR0913 - one argument a query parameter
+    request: Request[Any, Any, Any],
+    *,
+    pool: PoolName = None,
+    state: JobState | None = None,
+    service: Text = None,
+    customer_id: Text = None,
+    workflow_id: Text = None,
+    label: Annotated[str | None, Parameter(pattern="^[a-z0-9_-]{1,63}:", description="key:value")] = None,
+    cursor: Annotated[str | None, Parameter(pattern="^[0-9]{1,18}$")] = None,
+    limit: Annotated[int, Parameter(ge=1, le=1000)] = 50,
+) -> JobPage:
+    """Jobs, newest first. A page may be short; only a null `next_cursor` is the end."""
+    wanted = JobFilter(state, service, customer_id, workflow_id, label)
+    chosen = require_pool(principal_of(request), pool)
+    page = await parts_of(request).jobs.list(chosen, wanted, cursor=cursor, limit=limit)
+    return msgspec.structs.replace(page, items=tuple(with_urls(job) for job in page.items))
+
+
+@get("/v1/jobs/{job_id:str}", opt=needs(Scope.JOBS_READ))
+async def get_job(request: Request[Any, Any, Any], job_id: str) -> JobView:
+    """A job with its state, progress, history and result."""
+    return with_urls(await _parts_for(request, job_id).jobs.get(job_id))
+
+
+@get("/v1/jobs/{job_id:str}/payload", opt=needs(Scope.JOBS_READ))
+async def get_payload(request: Request[Any, Any, Any], job_id: str) -> Response[bytes]:
+    """What the service was asked to do."""
+    payload = await _parts_for(request, job_id).jobs.payload(job_id)
+    return Response(payload, media_type="application/json")
+
+
+@get("/v1/jobs/{job_id:str}/result", opt=needs(Scope.JOBS_READ))
+async def get_result(request: Request[Any, Any, Any], job_id: str) -> JobResult:
+    """What came of a completed job; 409 while there is nothing."""
+    return result_of(await _parts_for(request, job_id).jobs.get(job_id))
+
+
+@get("/v1/jobs/{job_id:str}/explain", opt=needs(Scope.JOBS_READ))
+async def get_explanation(request: Request[Any, Any, Any], job_id: str) -> Explanation:
+    """Who could run the job, and why the others can't."""
+    parts = _parts_for(request, job_id)
+    return await explain_job(parts.fleet, await parts.jobs.get(job_id))
+
+
+@post("/v1/jobs/{job_id:str}/cancel", opt=needs(Scope.JOBS_CONTROL), status_code=200)
+async def cancel_job(request: Request[Any, Any, Any], job_id: str) -> JobView:
+    """Cancel: a waiting job at once, a running one as soon as its agent has stopped it."""
+    return with_urls(await _parts_for(request, job_id).jobs.cancel(job_id))
+
+
+def _parts_for(request: Request[Any, Any, Any], job_id: str) -> HubParts:
+    """The hub's parts, for one who may see this job."""
+    require_pool(principal_of(request), pool_of_job(job_id))
+    return parts_of(request)
+
+
+ROUTES = [
+    submit_jobs,
+    check_jobs,
+    list_jobs,
+    get_job,
+    get_payload,
+    get_result,
+    get_explanation,
+    cancel_job,
+]

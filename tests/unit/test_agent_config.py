@@ -1,0 +1,118 @@
+"""The agent's settings, by the names that are promised to operators."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent.config import AgentConfig, CommandConfig, state_dir
+from shared.config import describe, load
+from shared.errors import Misconfigured
+
+#: every environment name of the product's interface: its value as text, the setting, its value
+PROMISED: list[tuple[str, str, str, Any]] = [
+    ("HUB_URL", "https://hub:3001", "hub_url", "https://hub:3001"),
+    ("HUB_REDIS_URL", "rediss://u:p@store:6379/0", "hub_redis_url", "rediss://u:p@store:6379/0"),
+    ("HUB_WS_URL", "wss://hub:3001", "hub_ws_url", "wss://hub:3001"),
+    ("HUB_AUTH_TOKEN", "mt_secret", "hub_auth_token", "mt_secret"),
+    ("WORKER_ID", "rig-1", "worker_id", "rig-1"),
+    ("WORKER_TYPE", "render", "worker_type", "render"),
+    ("SERVICES", "comfyui, a1111", "services", ["comfyui", "a1111"]),
+    ("COMFYUI_URL", "http://gpu:1", "comfyui_url", "http://gpu:1"),
+    ("A1111_URL", "http://gpu:2", "a1111_url", "http://gpu:2"),
+    ("GPU_COUNT", "0", "gpu_count", 0),
+    ("GPU_MEMORY_GB", "24", "gpu_memory_gb", 24.0),
+    ("GPU_MODEL", "NVIDIA L4", "gpu_model", "NVIDIA L4"),
+    ("CPU_CORES", "16", "cpu_cores", 16),
+    ("RAM_GB", "63.5", "ram_gb", 63.5),
+    ("AGENT_STATE_DIR", "/srv/agent", "state_dir", Path("/srv/agent")),
+    ("AGENT_DRAIN_TIMEOUT_S", "30", "drain_timeout_s", 30.0),
+    ("POOLS", "default,eu", "pools", ["default", "eu"]),
+]
+
+
+@pytest.mark.parametrize(("name", "text", "key", "value"), PROMISED)
+def test_every_promised_environment_name_works(name: str, text: str, key: str, value: object) -> None:
+    assert getattr(load(AgentConfig, environ={name: text}), key) == value
+
+
+def test_no_other_environment_name_is_read() -> None:
+    assert {row.env for row in describe(AgentConfig)} - {""} == {name for name, *_ in PROMISED}
+
+
+def test_a_flag_wins_over_the_environment_over_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "agent.toml"
+    file.write_text('worker_id = "file"\nworker_type = "file"\ngpu_model = "file"\n')
+    environ = {"WORKER_ID": "environment", "WORKER_TYPE": "environment"}
+    config = load(AgentConfig, flags={"worker_id": "flag"}, environ=environ, file=file)
+    assert (config.worker_id, config.worker_type, config.gpu_model) == ("flag", "environment", "file")
+
+
+def test_nothing_set_means_what_is_detected_and_the_usual_ports() -> None:
+    config = load(AgentConfig, environ={})
+    assert (config.services, config.gpu_count, config.gpu_memory_gb, config.ram_gb) == (None, None, None, None)
+    assert (config.comfyui_url, config.a1111_url) == ("http://localhost:8188", "http://localhost:7860")
+    assert (config.pools, config.command, config.drain_timeout_s) == (["default"], CommandConfig(allow=[]), 600.0)
+
+
+def test_tables_come_from_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "agent.toml"
+    file.write_text(
+        'accepts = {customer_id = "acme"}\n'
+        '[command]\nallow = ["ffmpeg", "/usr/bin/convert"]\n'
+        '[labels]\nteam = "render"\n'
+        '[capability.location]\nregion = "eu-west"\n'
+    )
+    config = load(AgentConfig, environ={}, file=file)
+    assert config.accepts == {"customer_id": "acme"}
+    assert config.command.allow == ["ffmpeg", "/usr/bin/convert"]
+    assert config.labels == {"team": "render"}
+    assert config.capability == {"location": {"region": "eu-west"}}
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("HUB_URL", "hub:3001"),
+        ("HUB_WS_URL", "https://hub"),
+        ("HUB_REDIS_URL", "http://store"),
+        ("COMFYUI_URL", "localhost:8188"),
+        ("WORKER_ID", "rig/1"),
+        ("WORKER_ID", "rig 1"),
+        ("POOLS", "Default"),
+        ("GPU_COUNT", "-1"),
+        ("GPU_COUNT", "two"),
+        ("GPU_MEMORY_GB", "0"),
+        ("CPU_CORES", "0"),
+        ("RAM_GB", "-1"),
+        ("AGENT_DRAIN_TIMEOUT_S", "-1"),
+    ],
+)
+def test_a_value_that_makes_no_sense_is_refused_by_its_name(name: str, text: str) -> None:
+    with pytest.raises(Misconfigured, match=name):
+        load(AgentConfig, environ={name: text})
+
+
+@pytest.mark.parametrize("line", ["worker_idd = 'x'", "[command]\nalow = ['x']", "pools = []"])
+def test_a_mistake_in_the_file_is_refused(tmp_path: Path, line: str) -> None:
+    file = tmp_path / "agent.toml"
+    file.write_text(line)
+    with pytest.raises(Misconfigured):
+        load(AgentConfig, environ={}, file=file)
+
+
+def test_secrets_are_known_as_such() -> None:
+    assert {row.key for row in describe(AgentConfig) if row.secret} == {"hub_auth_token", "hub_redis_url"}
+
+
+def test_every_setting_says_what_it_is_for() -> None:
+    assert [row.key for row in describe(AgentConfig) if not row.meaning] == []
+
+
+def test_state_is_kept_by_platform_unless_configured() -> None:
+    home = {"HOME": "/home/ann"}
+    nowhere = AgentConfig()
+    assert state_dir(nowhere, environ=home, root=True) == Path("/var/lib/muster-agent")
+    assert state_dir(nowhere, environ=home, root=False) == Path("/home/ann/.local/state/muster/agent")
+    assert state_dir(nowhere, environ=home | {"XDG_STATE_HOME": "/state"}, root=False) == Path("/state/muster/agent")
+    assert state_dir(AgentConfig(state_dir=Path("/srv")), environ=home, root=True) == Path("/srv")
