@@ -6,13 +6,14 @@
 
 import re
 import secrets
+from functools import lru_cache
 from typing import Annotated, Any, Protocol
 
 from litestar import Request
 from litestar.connection import ASGIConnection
 from litestar.datastructures import MutableScopeHeaders
 from litestar.handlers import BaseRouteHandler
-from litestar.params import Parameter
+from litestar.params import HeaderParameter, Parameter, ParameterKwarg
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared.clock import Clock
@@ -39,8 +40,8 @@ NameCursor = Annotated[str | None, Parameter(min_length=1, max_length=255)]
 Limit = Annotated[int, Parameter(ge=1, le=1000)]
 
 HEADER = "X-Request-Id"
-#: parameters of route functions that the query doesn't fill
-OWN_PARAMETERS = frozenset({"request", "parts", "data", "body"})
+#: parameters of route functions that the address's query doesn't fill
+OWN_PARAMETERS = frozenset({"request", "job_id", "worker_id", "agent_id", "artifact_id"})
 _PLAIN = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -106,12 +107,24 @@ async def refuse_unknown_query(connection: ASGIConnection[Any, Any, Any, Any], _
     """
     if not connection.scope["query_string"] or not isinstance(connection, Request):
         return
-    known = connection.route_handler.parsed_fn_signature.parameters
+    known = _query_names(connection.route_handler)
     for name in connection.query_params:
-        if name not in known or name in OWN_PARAMETERS or name in connection.path_params:
-            near = nearest(name, [one for one in known if one not in OWN_PARAMETERS])
-            remedy = f", did you mean {near!r}?" if near else ""
-            raise Invalid(f"unknown query parameter {name!r}{remedy}", code="unknown_parameter")
+        if name not in known:
+            near = nearest(name, known)
+            remedy = f"did you mean {near!r}?" if near else f"known are {', '.join(sorted(known)) or 'none'}"
+            raise Invalid(f"unknown query parameter {name!r}: {remedy}", code="unknown_parameter")
+
+
+@lru_cache(maxsize=256)
+def _query_names(route: BaseRouteHandler) -> frozenset[str]:
+    """What the route function's parameters are called in the address."""
+    fields = route.parsed_fn_signature.parameters
+    named = {name: field.kwarg_definition for name, field in fields.items() if name not in OWN_PARAMETERS}
+    return frozenset(
+        (kwarg.name if isinstance(kwarg, ParameterKwarg) else None) or name
+        for name, kwarg in named.items()
+        if not isinstance(kwarg, HeaderParameter)
+    )
 
 
 async def json_body(request: Request[Any, Any, Any]) -> bytes:

@@ -1,4 +1,4 @@
-"""Hold the size limits: functions at most 60 lines, files at most 400 (tests 500), nesting at most 3, 10 public methods.
+"""Hold the size limits: functions of at most 60 lines, files of at most 400 (tests 500), nesting of at most 3.
 
 Lua functions count as well. Prints each breach and exits 1.
 """

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import msgspec
 from litestar import Request, get
-from litestar.params import Parameter
+from litestar.params import HeaderParameter, Parameter
 from litestar.response import Stream
 
 from hub.auth import needs, principal_of, require_pool
@@ -33,7 +33,7 @@ HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 _FINAL_EVENTS = frozenset(f"job.{state}" for state in FINAL_STATES)
 
 Cursor = Annotated[str | None, Parameter(pattern="^[0-9]{1,15}-[0-9]{1,15}$")]
-LastEventId = Annotated[str | None, Parameter(header="Last-Event-ID", max_length=64)]
+LastEventId = Annotated[str | None, HeaderParameter(name="Last-Event-ID", max_length=64)]
 Topics = Annotated[str | None, Parameter(max_length=1000, description="such as job.completed,worker")]
 
 

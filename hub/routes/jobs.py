@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import msgspec
 from litestar import Request, Response, get, post
-from litestar.params import Parameter
+from litestar.params import HeaderParameter, Parameter, QueryParameter
 
 from hub.auth import needs, principal_of, require_pool
 from hub.explain import Explanation, explain_draft, explain_job
@@ -44,7 +44,7 @@ class Checked(msgspec.Struct, frozen=True):
 )
 async def submit_jobs(
     request: Request[Any, Any, Any],
-    idempotency_key: Annotated[str | None, Parameter(header="Idempotency-Key", max_length=MAX_KEY_LENGTH)] = None,
+    idempotency_key: Annotated[str | None, HeaderParameter(name="Idempotency-Key", max_length=MAX_KEY_LENGTH)] = None,
     wait: Annotated[float | None, Parameter(ge=0, le=MAX_WAIT_S)] = None,
 ) -> Response[JobView | JobPage]:
     """Submit a job, or a batch of which all jobs are accepted or none.
@@ -89,7 +89,7 @@ async def list_jobs(  # noqa: PLR0913 - one argument a query parameter
     request: Request[Any, Any, Any],
     *,
     pool: PoolName = None,
-    state: JobState | None = None,
+    of_state: Annotated[JobState | None, QueryParameter(name="state")] = None,
     service: Text = None,
     customer_id: Text = None,
     workflow_id: Text = None,
@@ -98,7 +98,7 @@ async def list_jobs(  # noqa: PLR0913 - one argument a query parameter
     limit: Annotated[int, Parameter(ge=1, le=1000)] = 50,
 ) -> JobPage:
     """Jobs, newest first. A page may be short; only a null `next_cursor` is the end."""
-    wanted = JobFilter(state, service, customer_id, workflow_id, label)
+    wanted = JobFilter(of_state, service, customer_id, workflow_id, label)
     chosen = require_pool(principal_of(request), pool)
     page = await parts_of(request).jobs.list(chosen, wanted, cursor=cursor, limit=limit)
     return msgspec.structs.replace(page, items=tuple(with_urls(job) for job in page.items))

@@ -91,19 +91,11 @@ class EmbeddedStore:
 
     async def watch(self) -> NoReturn:
         """Bring the server back, on its port, whenever it dies. Runs until cancelled; cancel it before `stop`."""
-        delay_s = BACKOFF_S
         while True:
             await asyncio.sleep(WATCH_S)
-            if self._server.lives():
-                delay_s = BACKOFF_S
-                continue
-            log.error("store.died", port=self.port, log=self._server.last_words())
-            try:
-                await self._launch()
-            except MusterError as error:
-                log.error("store.restart_failed", error=error.detail, retry_in_s=delay_s)  # noqa: TRY400 (no traceback)
-                await asyncio.sleep(delay_s)
-                delay_s = min(BACKOFF_CAP_S, 2 * delay_s)
+            if not self._server.lives():
+                log.error("store.died", port=self.port, log=self._server.last_words())
+                await self._bring_back()
 
     async def __aenter__(self) -> Self:
         return self
@@ -142,6 +134,16 @@ class EmbeddedStore:
         taken, port = self.port, choose_port(self._bind)
         self._use(self._files.keep(Record(port=port, password=self.password)))
         log.warning("store.port_taken", taken=taken, port=port)
+
+    async def _bring_back(self) -> None:
+        delay_s = BACKOFF_S
+        while not self._server.lives():
+            try:
+                await self._launch()
+            except MusterError as error:
+                log.error("store.restart_failed", error=error.detail, retry_in_s=delay_s)  # noqa: TRY400 (no traceback)
+                await asyncio.sleep(delay_s)
+                delay_s = min(BACKOFF_CAP_S, 2 * delay_s)
 
     async def _launch(self) -> None:
         """Start the server and wait until it answers.

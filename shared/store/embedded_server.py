@@ -2,7 +2,7 @@
 
 - It runs in a session of its own: what kills or interrupts the hub leaves it running.
 - It gets none of the hub's environment, and no secret on its command line.
-- Whether it lives is told by its lock alone, so a server that another hub started is seen the same way.
+- Whether it lives is told by its lock, so a server that another hub started is seen the same way as a child.
 """
 
 import asyncio
@@ -47,8 +47,8 @@ class Server:
 
     def lives(self) -> bool:
         """Whether a server, whoever started it, is alive on these files."""
-        if self._process:
-            self._process.poll()  # else a dead child stays in the process table
+        if self._process and self._process.poll() is None:  # asked first: its lock goes a moment before it
+            return True
         return server_lives(self._files.lock_file)
 
     def launch(self, program: Path, *, bind: str) -> None:

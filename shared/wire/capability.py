@@ -69,7 +69,7 @@ def _read(value: Any, pointer: str, depth: int) -> Any:
     if fault:
         raise InvalidDocument(CODE, fault, pointer)
     if isinstance(value, dict):
-        parts = {key: part for key, part in value.items() if _is_known(key, part, step(pointer, key))}
+        parts = {key: part for key, part in value.items() if _is_known(key, part, pointer)}
         return {key: _read(part, step(pointer, key), depth + 1) for key, part in parts.items()}
     if isinstance(value, list):
         return [_read(item, step(pointer, i), depth + 1) for i, item in enumerate(value) if item is not None]
@@ -77,9 +77,12 @@ def _read(value: Any, pointer: str, depth: int) -> Any:
 
 
 def _is_known(key: Any, value: Any, pointer: str) -> bool:
+    """Is there a value under this key? A refusal points to the key, or past it where it can't be written."""
+    if canonical.scalar_fault(key):
+        raise InvalidDocument(CODE, "expected keys of valid Unicode", pointer)
     fault = _key_fault(key)
     if fault:
-        raise InvalidDocument(CODE, fault, pointer)
+        raise InvalidDocument(CODE, fault, step(pointer, key))
     return value is not None
 
 
@@ -92,7 +95,7 @@ def _key_fault(key: Any) -> str | None:
         return f"expected a key without dots, got '{key}': nest objects instead"
     if key in WORDS:
         return f"'{key}' is a word of the requirement language: call the capability something else"
-    return canonical.scalar_fault(key)
+    return None
 
 
 def _limit_fault(value: Any, depth: int) -> str | None:

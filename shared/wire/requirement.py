@@ -134,13 +134,13 @@ def _check_keys(document: dict[str, Any], place: _Place) -> None:
         )
     paths = [key for key in document if key not in WORDS]
     for key in paths:
-        _check_known(key, place, beside_operator=bool(operators))
+        _check_known(key, place)
     if operators and paths:
         raise place.refused(f"operator '{operators[0]}' and path '{paths[0]}' mixed in one object: write them apart")
 
 
-def _check_known(key: str, place: _Place, *, beside_operator: bool) -> None:
-    word = meant_word(key, place.path, beside_operator=beside_operator)
+def _check_known(key: str, place: _Place) -> None:
+    word = meant_word(key, place.path)
     if word is None:
         return
     kind = "combinator" if word in COMBINATORS else "operator"

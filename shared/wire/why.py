@@ -20,6 +20,9 @@ LONGEST = 120
 #: alternatives of an `any_of` told in the sentence
 MOST_ALTERNATIVES = 3
 
+#: a worker that says nothing of isolation
+_NO_ISOLATION = Found("s", "s:none")
+
 
 class Why(msgspec.Struct, frozen=True):
     """The first thing that keeps a worker from a job."""
@@ -52,7 +55,8 @@ def why(verdict: Verdict, job: CompiledJob, worker: CompiledWorker) -> Why | Non
         "model": (f"models.{asked.service}", f'a list with "{asked.model}"'),
         "isolation": ("customers.isolation", f'at least "{asked.isolation}"'),
     }[verdict.part]
-    return _one(verdict.part, path, wanted, facts.capability.get(path))
+    found = facts.capability.get(path)
+    return _one(verdict.part, path, wanted, _NO_ISOLATION if verdict.part == "isolation" and not found else found)
 
 
 def _one(part: str, path: str, wanted: str, found: Found | None) -> Why:

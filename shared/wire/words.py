@@ -49,13 +49,12 @@ def nearest(name: str, names: Iterable[str]) -> str | None:
     return found[0] if found else None
 
 
-def meant_word(key: str, path: str, *, beside_operator: bool) -> str | None:
+def meant_word(key: str, path: str) -> str | None:
     """The word that an unknown key was surely meant to be; `""`: surely a word, but which?; None: the key is a path.
 
     Args:
         key: as written.
         path: the path the key stands under, `""` at the top, where no operator can stand.
-        beside_operator: does the same object hold a known operator?
     """
     if "." in key and path not in _LEAVES:
         return None
@@ -63,7 +62,7 @@ def meant_word(key: str, path: str, *, beside_operator: bool) -> str | None:
     if not path:
         return looks_like if looks_like in COMBINATORS else None
     if looks_like or path not in _LEAVES:
-        return looks_like or (_closest(key, _SLIP - 0.1) if beside_operator else None)
+        return looks_like
     return _closest(key, _ANY_LIKENESS) or ""
 
 

@@ -12,6 +12,7 @@ from agent.connectors.base import ServiceState
 from agent.detect import detect, worker_environment, workers_of
 from agent.probes.gpu import NvmlReading
 from agent.probes.gpu_nvml import read_nvml
+from shared.wire.capability import check_identity, flatten
 from tests.support.fake_nvml import FakeNvml, build_fake_nvml
 from tests.support.waiting import wait_until
 
@@ -188,6 +189,16 @@ async def test_two_gpus_make_two_workers_that_see_one_gpu_each(nvml: FakeNvml, b
     ]
 
 
+async def test_what_is_detected_can_be_registered(nvml: FakeNvml) -> None:
+    nvml.says(count=1)
+    config = AgentConfig(worker_id="rig")
+    (worker,) = workers_of(await detect(config, environ=nvml.environ), config, COMFYUI)
+    entries = flatten(worker.capability)
+    assert entries["gpu.memory_gb"] == ["n", "n:24", 24]
+    assert entries["gpu.compute_capability"] == ["n", "n:8.9", 8.9]
+    assert check_identity(worker.identity) == worker.identity
+
+
 async def test_a_unified_gpu_gets_the_machine_memory_less_a_reserve(nvml: FakeNvml, bare_root: Path) -> None:
     nvml.says(count=1, memory="unsupported")
     config = AgentConfig(worker_id="spark", ram_gb=128)
@@ -221,7 +232,9 @@ async def test_a_gpu_that_comes_back_is_offered_again(nvml: FakeNvml, bare_root:
     assert machine.faults == ()
 
 
-async def test_nvml_is_not_asked_where_no_gpu_is_wanted(nvml: FakeNvml, bare_root: Path) -> None:
-    nvml.says(init="abort")
-    machine = await detect(AgentConfig(gpu_count=0), environ=nvml.environ, root=bare_root)
+async def test_nvml_is_not_asked_where_no_gpu_is_wanted(nvml: FakeNvml, bare_root: Path, tmp_path: Path) -> None:
+    asked = tmp_path / "asked"
+    command = [sys.executable, "-c", f"open({str(asked)!r}, 'w')"]
+    machine = await detect(AgentConfig(gpu_count=0), environ=nvml.environ, root=bare_root, nvml_command=command)
     assert (machine.gpus, machine.faults) == ((), ())
+    assert not asked.exists()

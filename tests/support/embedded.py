@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,11 +15,22 @@ import redis
 
 from shared.store.embedded_files import StoreFiles
 
-__all__ = ["Holder", "holding_hub", "kill_server", "server_pid"]
+__all__ = [
+    "Holder",
+    "alive",
+    "holding_hub",
+    "kernel_file",
+    "kill_server",
+    "listens",
+    "moved",
+    "server_pid",
+    "was_replaced",
+]
 
 HOLD = """
 import asyncio, json, resource, sys
 from pathlib import Path
+from shared.log import configure
 from shared.store.embedded import EmbeddedStore
 
 async def hold(data_dir, soft_limit):
@@ -28,6 +40,7 @@ async def hold(data_dir, soft_limit):
         print(json.dumps({"url": store.url}), flush=True)
         await asyncio.Event().wait()
 
+configure("hub")
 asyncio.run(hold(sys.argv[1], int(sys.argv[2])))
 """
 
@@ -63,9 +76,37 @@ def server_pid(url: str) -> int:
         return int(client.info("server")["process_id"])
 
 
+def was_replaced(url: str, pid: int) -> bool:
+    """Whether another server than that one answers there."""
+    try:
+        return server_pid(url) != pid
+    except redis.ConnectionError:
+        return False
+
+
+def alive(pid: int) -> bool:
+    """Whether the process is there, if only as a zombie."""
+    return Path(f"/proc/{pid}").exists()
+
+
+def kernel_file(pid: int, name: str) -> str:
+    """What the kernel shows of a process: `cmdline`, `environ`, `limits`."""
+    return Path(f"/proc/{pid}/{name}").read_text()
+
+
+def listens(address: str, port: int) -> bool:
+    """Whether somebody takes connections there."""
+    with socket.socket() as probe:
+        return probe.connect_ex((address, port)) == 0
+
+
+def moved(folder: Path, name: str) -> Path:
+    """The folder under its new name."""
+    return folder.rename(folder.with_name(name))
+
+
 def kill_server(data_dir: Path) -> None:
     """End the server of that directory, if one wrote down its pid."""
     pid = StoreFiles(data_dir).server_pid()
-    program = Path(f"/proc/{pid}/cmdline")
-    if pid.isdigit() and program.exists() and b"valkey.conf" in program.read_bytes():
+    if pid.isdigit() and alive(int(pid)) and StoreFiles(data_dir).settings_file.exists():
         os.kill(int(pid), signal.SIGKILL)

@@ -62,7 +62,7 @@ def deep(levels: int) -> Any:
         ({"a": float("nan")}, "/a", "finite"),
         ({"a": [float("-inf")]}, "/a/0", "finite"),
         ({"a": "\udcff"}, "/a", "Unicode"),
-        ({"a\udcff": 1}, "/a\udcff", "Unicode"),
+        ({"a\udcff": 1}, "", "Unicode"),
         ({"a": date(2026, 1, 1)}, "/a", "expected a JSON value, got date"),
         ({1: 1}, "/1", "expected a string as key"),
         ({"a": "x" * 4097}, "/a", "at most 4096 bytes"),

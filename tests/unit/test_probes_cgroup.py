@@ -48,7 +48,11 @@ def test_max_is_no_limit(tmp_path: Path) -> None:
 
 
 def test_a_group_outside_this_name_space_leaves_the_mount_itself(tmp_path: Path) -> None:
-    files = {"proc/self/cgroup": "0::/../../secret\n", "sys/fs/cgroup/memory.max": f"{2 * GIB}\n"}
+    files = {
+        "proc/self/cgroup": "0::/../../other\n",
+        "sys/fs/cgroup/memory.max": f"{2 * GIB}\n",
+        "sys/other/memory.max": f"{1 * GIB}\n",
+    }
     assert memory_limit_bytes(tree(tmp_path, files)) == 2 * GIB
 
 

@@ -111,6 +111,14 @@ def test_gpus_are_seen_on_the_bus(tmp_path: Path) -> None:
     assert nvidia_devices(tmp_path) == 2
 
 
+def test_device_files_count_before_the_bus(tmp_path: Path) -> None:
+    pci_device(tmp_path, "0000:01:00.0", "0x10de", "0x030000")
+    pci_device(tmp_path, "0000:02:00.0", "0x10de", "0x030000")
+    (tmp_path / "dev").mkdir()
+    (tmp_path / "dev/nvidia0").touch()
+    assert nvidia_devices(tmp_path) == 1
+
+
 @pytest.mark.parametrize("mark", [".dockerenv", "run/.containerenv"])
 def test_a_container_only_has_the_gpus_it_was_given(tmp_path: Path, mark: str) -> None:
     pci_device(tmp_path, "0000:01:00.0", "0x10de", "0x030000")

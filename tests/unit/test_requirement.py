@@ -54,8 +54,8 @@ def test_documents_that_say_the_same_compile_to_the_same_tree() -> None:
         ({"rack": {"notIn": [1]}}, "/rack/notIn", "did you mean 'not_in'?"),
         ({"rack": {"hasall": [1]}}, "/rack/hasall", "did you mean 'has_all'?"),
         ({"rack": {"exist": True}}, "/rack/exist", "did you mean 'exists'?"),
-        ({"rack": {"gte": 1, "lst": 3}}, "/rack/lst", "did you mean 'lte'?"),
-        ({"gpu.memory_gb": {"minimum": 16}}, "/gpu.memory_gb/minimum", "unknown operator 'minimum', one of all_of"),
+        ({"rack": {"gte": 1, "lt2": 3}}, "/rack/lt2", "did you mean 'lt'?"),
+        ({"gpu.memory_gb": {"minimum": 16}}, "/gpu.memory_gb/minimum", "unknown operator 'minimum', one of eq, exists"),
         ({"anyof": [{"rack": 1}]}, "/anyof", "unknown combinator 'anyof', did you mean 'any_of'?"),
         ({"rack": {"any_off": []}}, "/rack/any_off", "did you mean 'any_of'?"),
         # mixed, without a path, empty
@@ -91,7 +91,7 @@ def test_documents_that_say_the_same_compile_to_the_same_tree() -> None:
         ({"a": [["x"]]}, "/a/0", "expected a list of strings, numbers, true or false"),
         ({"a": {"in": [{"b": 1}]}}, "/a/in/0", "expected a list of strings"),
         ({"a": "\ud800"}, "/a", "Unicode"),
-        ({"\ud800": 1}, "/\ud800", "Unicode"),
+        ({"\ud800": 1}, "", "Unicode"),
         ({"a": {"eq": {"\ud800": 1}}}, "/a/eq", "Unicode"),
         # paths
         ({"": 1}, "/", "empty part"),

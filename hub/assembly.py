@@ -1,0 +1,65 @@
+"""The hub's parts, made from its configuration; the only place that knows both. No listener, no janitor."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+
+from hub.artifacts import Artifacts, open_artifact_store
+from hub.config import HubConfig
+from hub.events import EventFeed
+from hub.ids import Ulids
+from hub.metrics import Metrics
+from hub.parts import HubParts
+from hub.store_address import StoreAddress
+from hub.submission import Rules
+from shared import __version__
+from shared.clock import Clock
+from shared.store.access import Access
+from shared.store.artifacts import ArtifactRecords
+from shared.store.connection import Store
+from shared.store.events import Events
+from shared.store.fleet import Fleet
+from shared.store.jobs import Jobs
+from shared.store.pools import Pools
+
+__all__ = ["opened_parts"]
+
+
+@asynccontextmanager
+async def opened_parts(config: HubConfig, store_url: str, clock: Clock) -> AsyncIterator[HubParts]:
+    """The parts, closed at the block's end.
+
+    Args:
+        config: the hub's settings.
+        store_url: of the store, embedded or not.
+        clock: the time.
+    """
+    store = Store.at(store_url)
+    try:
+        async with EventFeed(partial(Events, store)) as feed:
+            yield _parts(config, store, StoreAddress(store_url, bind=_bind(config)), feed=feed, clock=clock)
+    finally:
+        await store.close()
+
+
+def _parts(config: HubConfig, store: Store, address: StoreAddress, *, feed: EventFeed, clock: Clock) -> HubParts:
+    return HubParts(
+        clock=clock,
+        ulids=Ulids(clock),
+        rules=Rules(config.max_job_timeout_minutes * 60.0, config.default_job_priority),
+        store=store,
+        jobs=Jobs(store),
+        fleet=Fleet(store),
+        pools=Pools(store),
+        access=Access(store, clock),
+        records=ArtifactRecords(store),
+        artifacts=Artifacts(open_artifact_store(config.artifacts_url, config.data_dir)),
+        feed=feed,
+        metrics=Metrics(__version__),
+        store_address=address,
+        root_secret=config.ws_auth_token,
+    )
+
+
+def _bind(config: HubConfig) -> str | None:
+    return config.store_bind if config.embedded else None

@@ -1,0 +1,98 @@
+"""A hub's application over a real store, spoken to as HTTP, without a listener."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import httpx2
+
+from hub.app import create_app
+from hub.assembly import opened_parts
+from hub.config import HubConfig
+from hub.parts import HubParts
+from shared.clock import SystemClock
+from shared.store import library
+from shared.store.access import CredentialKind
+from shared.store.workers import Workers
+from shared.wire.access import Scope
+from shared.wire.worker import AgentFacts, Claimed, WorkerFacts
+
+__all__ = ["ROOT", "HubUnderTest", "hub_over", "job_of"]
+
+#: the hub's `WS_AUTH_TOKEN`
+ROOT = "root-secret"
+
+
+@dataclass(frozen=True)
+class HubUnderTest:
+    """A hub and the means to ask it and to play its agents."""
+
+    parts: HubParts
+    #: asks with all rights
+    client: httpx2.AsyncClient
+    #: asks without a key
+    stranger: httpx2.AsyncClient
+    workers: Workers
+
+    async def key(self, *scopes: Scope, pools: list[str] | None = None) -> dict[str, str]:
+        """Headers with a new key of these scopes."""
+        _, secret = await self.parts.access.create(CredentialKind.KEY, "test", scopes=scopes, pools=pools)
+        return bearer(secret)
+
+    async def token(self, pools: list[str] | None = None) -> dict[str, str]:
+        """Headers with a new enrolment token."""
+        scopes = [Scope.AGENTS_ENROLL]
+        _, secret = await self.parts.access.create(CredentialKind.TOKEN, "test", scopes=scopes, pools=pools)
+        return bearer(secret)
+
+    async def enrolled(self, agent_id: str, pool: str = "default", **capability: Any) -> dict[str, str]:
+        """Enrol an agent and register its one worker, named like it; headers with its identity."""
+        asked = {"agent_id": agent_id, "hostname": "h", "pools": [pool]}
+        answer = await self.client.post("/v1/agents/enroll", json=asked)
+        facts = AgentFacts(agent_id, hostname="h", version="1", platform="linux-x86_64", pid=1, started_at_ms=1)
+        worker = WorkerFacts(agent_id, {"services": ["simulation"], **capability})
+        await self.workers.register(pool, facts, [worker])
+        return bearer(answer.json()["key"])
+
+    async def claimed(self, agent_id: str, pool: str = "default") -> Claimed:
+        """The job that the agent's worker gets now."""
+        claimed = await self.workers.claim(pool, agent_id)
+        assert claimed is not None, "there is a job for it"
+        return claimed
+
+    async def submitted(self, **fields: Any) -> dict[str, Any]:
+        """A new job as the hub answers it."""
+        answer = await self.client.post("/v1/jobs", json=job_of(**fields))
+        assert answer.status_code == 201, answer.text
+        return dict(answer.json())
+
+
+@asynccontextmanager
+async def hub_over(store_url: str, data_dir: Path, **settings: Any) -> AsyncIterator[HubUnderTest]:
+    """A hub whose data directory is `data_dir`, over the store at `store_url`, functions installed."""
+    config = HubConfig(redis_url=store_url, data_dir=data_dir, ws_auth_token=ROOT, **settings)
+    async with opened_parts(config, store_url, SystemClock()) as parts:
+        await library.install(parts.store)
+        workers = Workers(parts.store)
+        transport = httpx2.ASGITransport(app=cast("Any", create_app(parts)), raise_app_exceptions=False)
+        try:
+            async with _client(transport, bearer(ROOT)) as client, _client(transport, {}) as stranger:
+                yield HubUnderTest(parts, client, stranger, workers)
+        finally:
+            await workers.close()
+
+
+def bearer(secret: str) -> dict[str, str]:
+    """Headers with this secret."""
+    return {"Authorization": f"Bearer {secret}"}
+
+
+def job_of(service: str = "simulation", **fields: Any) -> dict[str, Any]:
+    """A job's document."""
+    return {"service": service, **fields}
+
+
+def _client(transport: httpx2.ASGITransport, headers: dict[str, str]) -> httpx2.AsyncClient:
+    return httpx2.AsyncClient(transport=transport, base_url="http://hub.test", headers=headers)
