@@ -102,12 +102,10 @@ class EventFeed:
         self._open_events = open_events
         self._events = open_events()
         self._pools: dict[str, _Pool] = {}
-        self._tasks = asyncio.TaskGroup()
         self._readers: list[asyncio.Task[None]] = []
         self._stopped = False
 
     async def __aenter__(self) -> Self:
-        await self._tasks.__aenter__()
         return self
 
     async def __aexit__(
@@ -116,7 +114,7 @@ class EventFeed:
         self.stop()
         for reader in self._readers:
             reader.cancel()
-        await self._tasks.__aexit__(kind, error, trace)
+        await asyncio.gather(*self._readers, return_exceptions=True)
 
     def stop(self) -> None:
         """All who follow come to their end at once; the hub is going."""
@@ -165,7 +163,7 @@ class EventFeed:
         if pool not in self._pools:
             self._pools[pool] = _Pool()
             if not self._stopped:
-                self._readers.append(self._tasks.create_task(self._read(pool), name=f"events of {pool}"))
+                self._readers.append(asyncio.create_task(self._read(pool), name=f"events of {pool}"))
         return self._pools[pool]
 
     async def _next(self, state: _Pool, pool: str, cursor: str) -> list[Event]:

@@ -13,7 +13,7 @@ from litestar import Request
 from litestar.connection import ASGIConnection
 from litestar.datastructures import MutableScopeHeaders
 from litestar.handlers import BaseRouteHandler
-from litestar.params import HeaderParameter, Parameter, ParameterKwarg
+from litestar.params import QueryParameter
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared.clock import Clock
@@ -33,15 +33,13 @@ __all__ = [
 ]
 
 #: `?pool=`; None: the key's only pool, else `default`
-PoolName = Annotated[str | None, Parameter(pattern="^[a-z0-9]{1,32}$")]
+PoolName = Annotated[str | None, QueryParameter(pattern="^[a-z0-9]{1,32}$")]
 #: `?cursor=` of lists by name
-NameCursor = Annotated[str | None, Parameter(min_length=1, max_length=255)]
+NameCursor = Annotated[str | None, QueryParameter(min_length=1, max_length=255)]
 #: `?limit=`
-Limit = Annotated[int, Parameter(ge=1, le=1000)]
+Limit = Annotated[int, QueryParameter(ge=1, le=1000)]
 
 HEADER = "X-Request-Id"
-#: parameters of route functions that the address's query doesn't fill
-OWN_PARAMETERS = frozenset({"request", "job_id", "worker_id", "agent_id", "artifact_id"})
 _PLAIN = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -119,12 +117,8 @@ async def refuse_unknown_query(connection: ASGIConnection[Any, Any, Any, Any], _
 def _query_names(route: BaseRouteHandler) -> frozenset[str]:
     """What the route function's parameters are called in the address."""
     fields = route.parsed_fn_signature.parameters
-    named = {name: field.kwarg_definition for name, field in fields.items() if name not in OWN_PARAMETERS}
-    return frozenset(
-        (kwarg.name if isinstance(kwarg, ParameterKwarg) else None) or name
-        for name, kwarg in named.items()
-        if not isinstance(kwarg, HeaderParameter)
-    )
+    named = {name: field.kwarg_definition for name, field in fields.items()}
+    return frozenset(kwarg.name or name for name, kwarg in named.items() if isinstance(kwarg, QueryParameter))
 
 
 async def json_body(request: Request[Any, Any, Any]) -> bytes:

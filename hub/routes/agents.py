@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import msgspec
 from litestar import Request, get, post
+from litestar.params import FromPath
 from msgspec import Meta
 
 from hub.auth import needs, principal_of, require_pool
@@ -85,7 +86,7 @@ async def list_agents(
 
 
 @get("/v1/agents/{agent_id:str}", opt=needs(Scope.AGENTS_READ))
-async def get_agent(request: Request[Any, Any, Any], agent_id: str, pool: PoolName = None) -> AgentView:
+async def get_agent(request: Request[Any, Any, Any], agent_id: FromPath[str], pool: PoolName = None) -> AgentView:
     """One agent and its workers."""
     return await parts_of(request).fleet.agent(require_pool(principal_of(request), pool), agent_id)
 

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import msgspec
 from litestar import HttpMethod, Request, Response, get, post, put, route
-from litestar.params import Parameter
+from litestar.params import FromPath, QueryParameter
 from litestar.response import Stream
 
 from hub.artifacts import checked_name, input_path, output_path
@@ -63,7 +63,7 @@ async def upload_artifact(request: Request[Any, Any, Any]) -> ArtifactRecord:
 
 
 @route("/v1/artifacts/{artifact_id:str}", http_method=READ, opt=needs(Scope.JOBS_READ, Scope.INPUTS_READ))
-async def download_artifact(request: Request[Any, Any, Any], artifact_id: str) -> Response[Any]:
+async def download_artifact(request: Request[Any, Any, Any], artifact_id: FromPath[str]) -> Response[Any]:
     """An uploaded file; `Range` asks for a part of it."""
     parts = parts_of(request)
     record = await parts.records.find(artifact_id)
@@ -71,14 +71,16 @@ async def download_artifact(request: Request[Any, Any, Any], artifact_id: str) -
 
 
 @get("/v1/jobs/{job_id:str}/artifacts", opt=needs(Scope.JOBS_READ))
-async def list_outputs(request: Request[Any, Any, Any], job_id: str) -> OutputPage:
+async def list_outputs(request: Request[Any, Any, Any], job_id: FromPath[str]) -> OutputPage:
     """The files that a completed job made."""
     require_pool(principal_of(request), pool_of_job(job_id))
     return OutputPage(result_of(await parts_of(request).jobs.get(job_id)).outputs)
 
 
 @route("/v1/jobs/{job_id:str}/artifacts/{name:path}", http_method=READ, opt=needs(Scope.JOBS_READ))
-async def download_output(request: Request[Any, Any, Any], job_id: str, name: Path) -> Response[Any]:
+async def download_output(
+    request: Request[Any, Any, Any], job_id: FromPath[str], name: FromPath[Path]
+) -> Response[Any]:
     """One file that a completed job made; `Range` asks for a part of it."""
     require_pool(principal_of(request), pool_of_job(job_id))
     plain = checked_name(_relative(name))
@@ -94,7 +96,10 @@ async def download_output(request: Request[Any, Any, Any], job_id: str, name: Pa
     operation_class=takes_bytes(),
 )
 async def upload_output(
-    request: Request[Any, Any, Any], job_id: str, name: Path, fence: Annotated[int, Parameter(ge=1)]
+    request: Request[Any, Any, Any],
+    job_id: FromPath[str],
+    name: FromPath[Path],
+    fence: Annotated[int, QueryParameter(ge=1)],
 ) -> StoredOutput:
     """The agent that holds the job uploads what it made, before it completes the job. Repeating it is harmless."""
     parts, plain = parts_of(request), checked_name(_relative(name))
@@ -150,7 +155,7 @@ def _content_type(request: Request[Any, Any, Any]) -> str:
     return given if _MEDIA_TYPE.fullmatch(given) else UNKNOWN_TYPE
 
 
-def _relative(name: Path) -> str:
+def _relative(name: FromPath[Path]) -> str:
     return name.as_posix().removeprefix("/")
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import msgspec
 from litestar import Request, get
-from litestar.params import HeaderParameter, Parameter
+from litestar.params import FromPath, HeaderParameter, QueryParameter
 from litestar.response import Stream
 
 from hub.auth import needs, principal_of, require_pool
@@ -32,9 +32,9 @@ HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 _FINAL_EVENTS = frozenset(f"job.{state}" for state in FINAL_STATES)
 
-Cursor = Annotated[str | None, Parameter(pattern="^[0-9]{1,15}-[0-9]{1,15}$")]
+Cursor = Annotated[str | None, QueryParameter(pattern="^[0-9]{1,15}-[0-9]{1,15}$")]
 LastEventId = Annotated[str | None, HeaderParameter(name="Last-Event-ID", max_length=64)]
-Topics = Annotated[str | None, Parameter(max_length=1000, description="such as job.completed,worker")]
+Topics = Annotated[str | None, QueryParameter(max_length=1000, description="such as job.completed,worker")]
 
 
 @get("/v1/events", opt=needs(Scope.JOBS_READ))
@@ -56,7 +56,7 @@ async def follow_events(
 
 @get("/v1/jobs/{job_id:str}/events", opt=needs(Scope.JOBS_READ))
 async def follow_job(
-    request: Request[Any, Any, Any], job_id: str, cursor: Cursor = None, last_event_id: LastEventId = None
+    request: Request[Any, Any, Any], job_id: FromPath[str], cursor: Cursor = None, last_event_id: LastEventId = None
 ) -> Stream:
     """A job's events, to its final one."""
     parts = parts_of(request)

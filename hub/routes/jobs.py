@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import msgspec
 from litestar import Request, Response, get, post
-from litestar.params import HeaderParameter, Parameter, QueryParameter
+from litestar.params import FromPath, HeaderParameter, QueryParameter
 
 from hub.auth import needs, principal_of, require_pool
 from hub.explain import Explanation, explain_draft, explain_job
@@ -26,7 +26,7 @@ __all__ = ["ROUTES"]
 MAX_WAIT_S = 300
 MAX_KEY_LENGTH = 255
 
-Text = Annotated[str | None, Parameter(min_length=1, max_length=255)]
+Text = Annotated[str | None, QueryParameter(min_length=1, max_length=255)]
 
 
 class Checked(msgspec.Struct, frozen=True):
@@ -45,7 +45,7 @@ class Checked(msgspec.Struct, frozen=True):
 async def submit_jobs(
     request: Request[Any, Any, Any],
     idempotency_key: Annotated[str | None, HeaderParameter(name="Idempotency-Key", max_length=MAX_KEY_LENGTH)] = None,
-    wait: Annotated[float | None, Parameter(ge=0, le=MAX_WAIT_S)] = None,
+    wait: Annotated[float | None, QueryParameter(ge=0, le=MAX_WAIT_S)] = None,
 ) -> Response[JobView | JobPage]:
     """Submit a job, or a batch of which all jobs are accepted or none.
 
@@ -93,9 +93,9 @@ async def list_jobs(  # noqa: PLR0913 - one argument a query parameter
     service: Text = None,
     customer_id: Text = None,
     workflow_id: Text = None,
-    label: Annotated[str | None, Parameter(pattern="^[a-z0-9_-]{1,63}:", description="key:value")] = None,
-    cursor: Annotated[str | None, Parameter(pattern="^[0-9]{1,18}$")] = None,
-    limit: Annotated[int, Parameter(ge=1, le=1000)] = 50,
+    label: Annotated[str | None, QueryParameter(pattern="^[a-z0-9_-]{1,63}:", description="key:value")] = None,
+    cursor: Annotated[str | None, QueryParameter(pattern="^[0-9]{1,18}$")] = None,
+    limit: Annotated[int, QueryParameter(ge=1, le=1000)] = 50,
 ) -> JobPage:
     """Jobs, newest first. A page may be short; only a null `next_cursor` is the end."""
     wanted = JobFilter(of_state, service, customer_id, workflow_id, label)
@@ -105,38 +105,38 @@ async def list_jobs(  # noqa: PLR0913 - one argument a query parameter
 
 
 @get("/v1/jobs/{job_id:str}", opt=needs(Scope.JOBS_READ))
-async def get_job(request: Request[Any, Any, Any], job_id: str) -> JobView:
+async def get_job(request: Request[Any, Any, Any], job_id: FromPath[str]) -> JobView:
     """A job with its state, progress, history and result."""
     return with_urls(await _parts_for(request, job_id).jobs.get(job_id))
 
 
 @get("/v1/jobs/{job_id:str}/payload", opt=needs(Scope.JOBS_READ))
-async def get_payload(request: Request[Any, Any, Any], job_id: str) -> Response[bytes]:
+async def get_payload(request: Request[Any, Any, Any], job_id: FromPath[str]) -> Response[bytes]:
     """What the service was asked to do."""
     payload = await _parts_for(request, job_id).jobs.payload(job_id)
     return Response(payload, media_type="application/json")
 
 
 @get("/v1/jobs/{job_id:str}/result", opt=needs(Scope.JOBS_READ))
-async def get_result(request: Request[Any, Any, Any], job_id: str) -> JobResult:
+async def get_result(request: Request[Any, Any, Any], job_id: FromPath[str]) -> JobResult:
     """What came of a completed job; 409 while there is nothing."""
     return result_of(await _parts_for(request, job_id).jobs.get(job_id))
 
 
 @get("/v1/jobs/{job_id:str}/explain", opt=needs(Scope.JOBS_READ))
-async def get_explanation(request: Request[Any, Any, Any], job_id: str) -> Explanation:
+async def get_explanation(request: Request[Any, Any, Any], job_id: FromPath[str]) -> Explanation:
     """Who could run the job, and why the others can't."""
     parts = _parts_for(request, job_id)
     return await explain_job(parts.fleet, await parts.jobs.get(job_id))
 
 
 @post("/v1/jobs/{job_id:str}/cancel", opt=needs(Scope.JOBS_CONTROL), status_code=200)
-async def cancel_job(request: Request[Any, Any, Any], job_id: str) -> JobView:
+async def cancel_job(request: Request[Any, Any, Any], job_id: FromPath[str]) -> JobView:
     """Cancel: a waiting job at once, a running one as soon as its agent has stopped it."""
     return with_urls(await _parts_for(request, job_id).jobs.cancel(job_id))
 
 
-def _parts_for(request: Request[Any, Any, Any], job_id: str) -> HubParts:
+def _parts_for(request: Request[Any, Any, Any], job_id: FromPath[str]) -> HubParts:
     """The hub's parts, for one who may see this job."""
     require_pool(principal_of(request), pool_of_job(job_id))
     return parts_of(request)

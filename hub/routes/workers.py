@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 from litestar import Request, get
+from litestar.params import FromPath
 
 from hub.auth import needs, principal_of, require_pool
 from hub.parts import parts_of
@@ -32,7 +33,7 @@ async def list_workers(
 
 
 @get("/v1/workers/{worker_id:str}", opt=needs(Scope.AGENTS_READ))
-async def get_worker(request: Request[Any, Any, Any], worker_id: str, pool: PoolName = None) -> WorkerView:
+async def get_worker(request: Request[Any, Any, Any], worker_id: FromPath[str], pool: PoolName = None) -> WorkerView:
     """One worker: what it has, what it takes, what it does."""
     return await parts_of(request).fleet.worker(require_pool(principal_of(request), pool), worker_id)
 

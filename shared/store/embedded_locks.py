@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from shared.errors import Conflict
+from shared.errors import Conflict, Misconfigured
 
 __all__ = ["HubLock", "server_lives", "server_lock"]
 
@@ -28,8 +28,12 @@ class HubLock:
 
         Raises:
             Conflict: another hub holds it (`hub_running`); names its pid.
+            Misconfigured: the directory can't be written.
         """
-        descriptor = os.open(data_dir / "hub.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            descriptor = os.open(data_dir / "hub.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise Misconfigured(f"expected a data directory that can be written, got {data_dir} ({error})") from None
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -17,7 +17,6 @@ from shared.errors import Conflict, Misconfigured
 from shared.store.embedded import EmbeddedStore
 from shared.store.embedded_binary import find_server
 from tests.support.embedded import (
-    alive,
     holding_hub,
     kernel_file,
     kill_server,

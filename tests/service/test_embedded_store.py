@@ -1,5 +1,6 @@
 """The embedded store, with real servers: start, stop, what stands on disk, and what it refuses."""
 
+import asyncio
 import os
 import socket
 import stat
@@ -15,6 +16,8 @@ from structlog.testing import capture_logs
 from shared.errors import Conflict, Misconfigured, Unavailable
 from shared.store.embedded import EmbeddedStore
 from shared.store.embedded_binary import find_server
+from shared.store.embedded_files import StoreFiles
+from shared.store.embedded_locks import server_lives
 from tests.support.embedded import alive, kernel_file, kill_server, listens, server_pid
 from tests.support.stores import server_binary
 
@@ -135,17 +138,37 @@ async def test_a_port_that_a_stranger_took_is_changed_and_the_new_one_kept(data_
         assert taken != moved == store.port
 
 
-async def test_a_server_that_reads_its_files_is_waited_for(data_dir: Path, tmp_path: Path) -> None:
-    async with await EmbeddedStore.start(data_dir) as store, redis.Redis.from_url(store.url) as client:
-        await client.eval(f"for n = 1, {KEYS} do redis.call('SET', n, n) end", 0)
+@pytest.fixture
+def slow_server(tmp_path: Path) -> Path:
+    """A server program that takes 0.2 ms a key to read its files."""
     slow = tmp_path / "slow-server"
     slow.write_text(f'#!/bin/sh\nexec {server_binary("valkey")} "$1" --key-load-delay 200\n')
     slow.chmod(0o755)
+    return slow
+
+
+async def filled(data_dir: Path) -> None:
+    async with await EmbeddedStore.start(data_dir) as store, redis.Redis.from_url(store.url) as client:
+        await client.eval(f"for n = 1, {KEYS} do redis.call('SET', n, n) end", 0)
+
+
+async def test_a_server_that_reads_its_files_is_waited_for(data_dir: Path, slow_server: Path) -> None:
+    await filled(data_dir)
     with capture_logs() as events:
-        store = await EmbeddedStore.start(data_dir, program=lambda: slow)
+        store = await EmbeddedStore.start(data_dir, program=lambda: slow_server)
         async with store, redis.Redis.from_url(store.url) as client:
             assert await client.dbsize() == KEYS
     assert "store.loading" in [event["event"] for event in events]
+
+
+async def test_a_start_that_is_cancelled_takes_its_server_back(data_dir: Path, slow_server: Path) -> None:
+    await filled(data_dir)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.3):
+            await EmbeddedStore.start(data_dir, program=lambda: slow_server)
+    assert not server_lives(StoreFiles(data_dir).lock_file)
+    async with await EmbeddedStore.start(data_dir) as store, redis.Redis.from_url(store.url) as client:
+        assert await client.dbsize() == KEYS
 
 
 async def test_an_installed_redis_does_it_too(data_dir: Path) -> None:
@@ -173,5 +196,7 @@ async def test_a_record_that_is_none_is_refused(data_dir: Path) -> None:
 
 async def test_a_data_directory_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(Misconfigured, match="expected a data directory that can be written"):
-        await EmbeddedStore.start(tmp_path / "file/hub")
+    (tmp_path / "odd/hub.lock").mkdir(parents=True)
+    for folder in ("file/hub", "odd"):
+        with pytest.raises(Misconfigured, match="expected a data directory that can be written"):
+            await EmbeddedStore.start(tmp_path / folder)
