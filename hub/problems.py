@@ -36,6 +36,13 @@ CODES = {
     415: "unsupported_media_type",
 }
 
+#: sentences for what the framework says in a word
+DETAILS = {
+    404: "nothing is at this address; /docs lists what there is",
+    405: "this address doesn't take this method; the Allow header lists those it takes",
+    413: "the body is over this address's limit",
+}
+
 _log = log.get(__name__)
 
 
@@ -97,7 +104,7 @@ def _framework_detail(error: HTTPException) -> str:
     if isinstance(error, ValidationException) and isinstance(error.extra, list):
         faults = [f"{fault.get('key', '')}: {fault.get('message', '')}" for fault in error.extra]
         return "; ".join(faults) or error.detail
-    return error.detail or HTTPStatus(error.status_code).phrase
+    return DETAILS.get(error.status_code) or error.detail or HTTPStatus(error.status_code).phrase
 
 
 def _answer(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:

@@ -14,7 +14,7 @@ import msgspec
 from shared.errors import TooLarge
 from shared.store.jobs import PreparedJob
 from shared.wire.compiled import compile_job
-from shared.wire.decode import decode_job
+from shared.wire.decode import decode, decode_job
 from shared.wire.fault import InvalidDocument
 from shared.wire.job import JobRequest
 from shared.wire.payloads import PAYLOAD_TYPES, check_payload
@@ -151,18 +151,11 @@ def read_body(
 
 def _split(body: bytes) -> list[bytes] | None:
     """The jobs' texts of a batch; None: it is one job."""
-    try:
-        envelope = msgspec.json.decode(body, type=_Envelope)
-    except msgspec.DecodeError:
-        return None
+    envelope = decode(_Envelope, body)
     if not bytes(envelope.jobs):
         _check_single_size(body, bytes(envelope.payload))
         return None
-    try:
-        texts = [bytes(text) for text in msgspec.json.decode(body, type=_Batch).jobs]
-    except msgspec.ValidationError as error:
-        sentence = f'expected {{"jobs": [...]}} and nothing beside: {error}'
-        raise InvalidDocument("invalid_batch", sentence, "/jobs") from None
+    texts = [bytes(text) for text in decode(_Batch, body).jobs]
     if not 0 < len(texts) <= MAX_BATCH_JOBS:
         raise InvalidDocument("invalid_batch", f"expected 1 to {MAX_BATCH_JOBS} jobs, got {len(texts)}", "/jobs")
     return texts

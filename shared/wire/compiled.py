@@ -44,7 +44,7 @@ class CompiledWorker(msgspec.Struct, frozen=True):
 def compile_job(job: JobRequest) -> CompiledJob:
     """The job as the matcher reads it. Raises InvalidDocument with a pointer into the job."""
     node = _at("/requires", compile_requirement, job.requires)
-    asked: dict[str, Any] = {"service": job.service, "isolation": job.isolation.value, "requires": node}
+    asked: dict[str, Any] = {"service": job.service, "isolation": str(job.isolation), "requires": node}
     if job.model is not None:
         asked["model"] = job.model
     if _paths(node) & IDENTITY_PATHS:

@@ -15,7 +15,7 @@ async def silence(broker: Broker, *, others: str = "b") -> None:
         await broker.beat(agent_id=others)
 
 
-async def test_a_lease_holds_until_its_last_millisecond(broker: Broker):
+async def test_a_lease_holds_until_its_last_millisecond(broker: Broker) -> None:
     await broker.join("a")
     await broker.join("b")
     job_id = await broker.submit()
@@ -30,7 +30,7 @@ async def test_a_lease_holds_until_its_last_millisecond(broker: Broker):
     assert (await broker.must_claim("b")).job_id == job_id
 
 
-async def test_heartbeats_keep_a_lease(broker: Broker):
+async def test_heartbeats_keep_a_lease(broker: Broker) -> None:
     await broker.join("a")
     await broker.join("b")
     await broker.submit()
@@ -41,7 +41,7 @@ async def test_heartbeats_keep_a_lease(broker: Broker):
         assert await broker.claim("b") is None
 
 
-async def test_a_reaped_job_keeps_its_place(broker: Broker):
+async def test_a_reaped_job_keeps_its_place(broker: Broker) -> None:
     await broker.join("a")
     await broker.join("b")
     first = await broker.submit()
@@ -52,7 +52,7 @@ async def test_a_reaped_job_keeps_its_place(broker: Broker):
     assert (again.job_id, again.fence, again.attempt) == (first, 2, 2)
 
 
-async def test_the_late_writes_of_a_reaped_worker_are_refused(broker: Broker):
+async def test_the_late_writes_of_a_reaped_worker_are_refused(broker: Broker) -> None:
     await broker.join("a")
     await broker.join("b")
     job_id = await broker.submit()
@@ -71,7 +71,7 @@ async def test_the_late_writes_of_a_reaped_worker_are_refused(broker: Broker):
     assert (await broker.jobs.get(job_id)).worker_id == "b"
 
 
-async def test_a_result_that_comes_after_the_reap_but_before_the_next_claim_is_taken(broker: Broker):
+async def test_a_result_that_comes_after_the_reap_but_before_the_next_claim_is_taken(broker: Broker) -> None:
     await broker.join("a")
     job_id = await broker.submit()
     late = await broker.must_claim("a")
@@ -82,7 +82,7 @@ async def test_a_result_that_comes_after_the_reap_but_before_the_next_claim_is_t
     assert await broker.claim("a") is None
 
 
-async def test_a_released_job_takes_no_late_result(broker: Broker):
+async def test_a_released_job_takes_no_late_result(broker: Broker) -> None:
     await broker.join()
     job_id = await broker.submit()
     claimed = await broker.must_claim()
@@ -91,7 +91,7 @@ async def test_a_released_job_takes_no_late_result(broker: Broker):
     assert await broker.state(job_id) is JobState.PENDING
 
 
-async def test_a_job_whose_workers_all_fell_silent_ends_as_lost(broker: Broker):
+async def test_a_job_whose_workers_all_fell_silent_ends_as_lost(broker: Broker) -> None:
     await broker.join("a")
     await broker.join("b")
     job_id = await broker.submit(max_attempts=1)
@@ -101,7 +101,7 @@ async def test_a_job_whose_workers_all_fell_silent_ends_as_lost(broker: Broker):
     assert (job.state, job.failure_class) == (JobState.FAILED, FailureClass.LOST)
 
 
-async def test_after_an_outage_every_lease_is_extended_once(broker: Broker):
+async def test_after_an_outage_every_lease_is_extended_once(broker: Broker) -> None:
     await broker.join("a")
     job_id = await broker.submit(timeout_s=86_400)
     claimed = await broker.must_claim("a")
@@ -111,7 +111,7 @@ async def test_after_an_outage_every_lease_is_extended_once(broker: Broker):
     assert await broker.beat([claimed]) == ["ok", "ok"]
 
 
-async def test_who_stays_silent_after_an_outage_is_reaped(broker: Broker):
+async def test_who_stays_silent_after_an_outage_is_reaped(broker: Broker) -> None:
     await broker.join("a")
     job_id = await broker.submit(timeout_s=86_400)
     await broker.must_claim("a")
@@ -121,7 +121,7 @@ async def test_who_stays_silent_after_an_outage_is_reaped(broker: Broker):
     assert await broker.state(job_id) is JobState.PENDING
 
 
-async def test_an_attempt_over_its_timeout_is_ended_and_its_agent_told(broker: Broker):
+async def test_an_attempt_over_its_timeout_is_ended_and_its_agent_told(broker: Broker) -> None:
     await broker.join()
     job_id = await broker.submit(timeout_s=30)
     claimed = await broker.must_claim()
@@ -136,7 +136,7 @@ async def test_an_attempt_over_its_timeout_is_ended_and_its_agent_told(broker: B
     assert await broker.beat([claimed]) == ["ok", "lost"]
 
 
-async def test_a_result_in_delivery_outlives_the_timeout(broker: Broker):
+async def test_a_result_in_delivery_outlives_the_timeout(broker: Broker) -> None:
     await broker.join()
     await broker.submit(timeout_s=30)
     claimed = await broker.must_claim()
@@ -146,7 +146,7 @@ async def test_a_result_in_delivery_outlives_the_timeout(broker: Broker):
     assert await broker.complete(claimed) is Finish.OK
 
 
-async def test_no_progress_for_too_long_is_a_stall(broker: Broker):
+async def test_no_progress_for_too_long_is_a_stall(broker: Broker) -> None:
     await broker.join()
     job_id = await broker.submit(stall_s=12)
     claimed = await broker.must_claim()
@@ -160,7 +160,7 @@ async def test_no_progress_for_too_long_is_a_stall(broker: Broker):
     assert (await broker.jobs.get(job_id)).failure_class == FailureClass.STALLED
 
 
-async def test_a_silent_agent_is_lost_and_found_again(broker: Broker):
+async def test_a_silent_agent_is_lost_and_found_again(broker: Broker) -> None:
     await broker.join("a")
     await broker.join("b")
     await silence(broker)
@@ -174,7 +174,7 @@ async def test_a_silent_agent_is_lost_and_found_again(broker: Broker):
     assert happened.index("agent.lost") < len(happened) - 1 - happened[::-1].index("agent.connected")
 
 
-async def test_an_agent_lost_for_a_day_is_forgotten(broker: Broker):
+async def test_an_agent_lost_for_a_day_is_forgotten(broker: Broker) -> None:
     await broker.join("a")
     await broker.join("b")
     await silence(broker)
@@ -187,7 +187,7 @@ async def test_an_agent_lost_for_a_day_is_forgotten(broker: Broker):
     assert await broker.beat(agent_id="a") == ["unknown"]
 
 
-async def test_a_good_bye_gives_held_jobs_back_unharmed(broker: Broker):
+async def test_a_good_bye_gives_held_jobs_back_unharmed(broker: Broker) -> None:
     await broker.join("a")
     await broker.join("b")
     job_id = await broker.submit()
@@ -197,12 +197,12 @@ async def test_a_good_bye_gives_held_jobs_back_unharmed(broker: Broker):
     assert (again.job_id, again.attempt) == (job_id, 1)
 
 
-async def test_an_unregistered_worker_is_told(broker: Broker):
+async def test_an_unregistered_worker_is_told(broker: Broker) -> None:
     with pytest.raises(NotFound):
         await broker.claim("nobody")
 
 
-async def test_a_worker_id_of_a_living_other_agent_is_refused(broker: Broker):
+async def test_a_worker_id_of_a_living_other_agent_is_refused(broker: Broker) -> None:
     await broker.join("a")
     own = (await broker.fleet.worker(POOL, "a")).capability
     from shared.wire.worker import WorkerFacts
@@ -212,7 +212,7 @@ async def test_a_worker_id_of_a_living_other_agent_is_refused(broker: Broker):
     assert refusal.value.code == "worker_taken"
 
 
-async def test_the_pools_lease_is_a_setting(broker: Broker):
+async def test_the_pools_lease_is_a_setting(broker: Broker) -> None:
     await broker.fleet.set_lease(POOL, 5_000)
     await broker.join()
     await broker.submit()

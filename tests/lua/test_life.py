@@ -9,7 +9,7 @@ from shared.wire.states import FailureClass, JobState
 from tests.support.broker import POOL, Broker
 
 
-async def test_a_job_is_submitted_claimed_and_completed(broker: Broker):
+async def test_a_job_is_submitted_claimed_and_completed(broker: Broker) -> None:
     await broker.join()
     job_id = await broker.submit()
     assert await broker.state(job_id) is JobState.PENDING
@@ -27,7 +27,7 @@ async def test_a_job_is_submitted_claimed_and_completed(broker: Broker):
     assert [entry.event for entry in job.history or ()] == ["submitted", "claimed", "completed"]
 
 
-async def test_every_event_of_a_life_is_in_the_stream_in_order(broker: Broker):
+async def test_every_event_of_a_life_is_in_the_stream_in_order(broker: Broker) -> None:
     await broker.join()
     await broker.submit()
     claimed = await broker.must_claim()
@@ -41,7 +41,7 @@ async def test_every_event_of_a_life_is_in_the_stream_in_order(broker: Broker):
     ]
 
 
-async def test_completing_twice_is_ok_twice_and_happens_once(broker: Broker):
+async def test_completing_twice_is_ok_twice_and_happens_once(broker: Broker) -> None:
     await broker.join()
     await broker.submit()
     claimed = await broker.must_claim()
@@ -50,7 +50,7 @@ async def test_completing_twice_is_ok_twice_and_happens_once(broker: Broker):
     assert (await broker.happened()).count("job.completed") == 1
 
 
-async def test_a_claim_whose_answer_was_lost_gives_the_same_job_again(broker: Broker):
+async def test_a_claim_whose_answer_was_lost_gives_the_same_job_again(broker: Broker) -> None:
     await broker.join()
     await broker.submit()
     await broker.submit()
@@ -59,7 +59,7 @@ async def test_a_claim_whose_answer_was_lost_gives_the_same_job_again(broker: Br
     assert (again.job_id, again.fence, again.attempt) == (first.job_id, first.fence, first.attempt)
 
 
-async def test_a_new_process_of_the_agent_gets_its_old_job_as_a_new_attempt(broker: Broker):
+async def test_a_new_process_of_the_agent_gets_its_old_job_as_a_new_attempt(broker: Broker) -> None:
     await broker.join(pid=1)
     await broker.submit()
     first = await broker.must_claim()
@@ -68,7 +68,7 @@ async def test_a_new_process_of_the_agent_gets_its_old_job_as_a_new_attempt(brok
     assert (again.job_id, again.fence, again.attempt) == (first.job_id, first.fence + 1, 2)
 
 
-async def test_a_failed_attempt_is_scheduled_again_below_the_backoff_and_keeps_its_place(broker: Broker):
+async def test_a_failed_attempt_is_scheduled_again_below_the_backoff_and_keeps_its_place(broker: Broker) -> None:
     await broker.join()
     job_id = await broker.submit()
     later = await broker.submit()
@@ -84,7 +84,7 @@ async def test_a_failed_attempt_is_scheduled_again_below_the_backoff_and_keeps_i
     assert await broker.state(later) is JobState.PENDING
 
 
-async def test_attempts_are_limited_and_the_last_failure_stays(broker: Broker):
+async def test_attempts_are_limited_and_the_last_failure_stays(broker: Broker) -> None:
     await broker.join()
     job_id = await broker.submit(max_attempts=2, backoff={"base_s": 0, "cap_s": 0})
     await broker.fail(await broker.must_claim(), FailureClass.OOM, "out of memory")
@@ -94,14 +94,14 @@ async def test_attempts_are_limited_and_the_last_failure_stays(broker: Broker):
 
 
 @pytest.mark.parametrize("failure_class", [FailureClass.BAD_INPUT, FailureClass.REFUSED])
-async def test_some_classes_are_not_tried_again(broker: Broker, failure_class: FailureClass):
+async def test_some_classes_are_not_tried_again(broker: Broker, failure_class: FailureClass) -> None:
     await broker.join()
     job_id = await broker.submit()
     await broker.fail(await broker.must_claim(), failure_class)
     assert await broker.state(job_id) is JobState.FAILED
 
 
-async def test_a_failed_job_goes_to_another_worker_while_there_is_one(broker: Broker):
+async def test_a_failed_job_goes_to_another_worker_while_there_is_one(broker: Broker) -> None:
     await broker.join("a")
     await broker.join("b")
     job_id = await broker.submit(backoff={"base_s": 0, "cap_s": 0})
@@ -110,14 +110,14 @@ async def test_a_failed_job_goes_to_another_worker_while_there_is_one(broker: Br
     assert (await broker.must_claim("b")).job_id == job_id
 
 
-async def test_a_failed_job_comes_back_to_the_only_worker(broker: Broker):
+async def test_a_failed_job_comes_back_to_the_only_worker(broker: Broker) -> None:
     await broker.join("a")
     job_id = await broker.submit(backoff={"base_s": 0, "cap_s": 0})
     await broker.fail(await broker.must_claim("a"))
     assert (await broker.must_claim("a")).job_id == job_id
 
 
-async def test_failing_twice_is_ok_twice_and_happens_once(broker: Broker):
+async def test_failing_twice_is_ok_twice_and_happens_once(broker: Broker) -> None:
     await broker.join()
     await broker.submit()
     claimed = await broker.must_claim()
@@ -126,7 +126,7 @@ async def test_failing_twice_is_ok_twice_and_happens_once(broker: Broker):
     assert (await broker.happened()).count("job.retrying") == 1
 
 
-async def test_a_released_job_spends_no_attempt_and_its_fence_grows(broker: Broker):
+async def test_a_released_job_spends_no_attempt_and_its_fence_grows(broker: Broker) -> None:
     await broker.join()
     job_id = await broker.submit()
     assert await broker.release(await broker.must_claim()) is Finish.OK
@@ -135,7 +135,7 @@ async def test_a_released_job_spends_no_attempt_and_its_fence_grows(broker: Brok
     assert (again.job_id, again.fence, again.attempt) == (job_id, 2, 1)
 
 
-async def test_a_delayed_job_waits_its_time(broker: Broker):
+async def test_a_delayed_job_waits_its_time(broker: Broker) -> None:
     await broker.join()
     job_id = await broker.submit(delay_s=10)
     assert await broker.claim() is None
@@ -147,7 +147,7 @@ async def test_a_delayed_job_waits_its_time(broker: Broker):
     assert (await broker.must_claim()).job_id == job_id
 
 
-async def test_a_job_that_waits_too_long_expires(broker: Broker):
+async def test_a_job_that_waits_too_long_expires(broker: Broker) -> None:
     pending = await broker.submit(expires_in_s=5)
     scheduled = await broker.submit(expires_in_s=5, delay_s=100)
     await broker.pass_ms(5_000)
@@ -159,7 +159,7 @@ async def test_a_job_that_waits_too_long_expires(broker: Broker):
     assert await broker.claim() is None
 
 
-async def test_a_running_job_does_not_expire(broker: Broker):
+async def test_a_running_job_does_not_expire(broker: Broker) -> None:
     await broker.join()
     await broker.submit(expires_in_s=5)
     claimed = await broker.must_claim()
@@ -168,7 +168,7 @@ async def test_a_running_job_does_not_expire(broker: Broker):
     assert await broker.complete(claimed) is Finish.OK
 
 
-async def test_cancel_of_a_waiting_job_is_at_once_and_repeatable(broker: Broker):
+async def test_cancel_of_a_waiting_job_is_at_once_and_repeatable(broker: Broker) -> None:
     await broker.join()
     for job_id in (await broker.submit(), await broker.submit(delay_s=60)):
         assert (await broker.jobs.cancel(job_id)).state is JobState.CANCELLED
@@ -176,7 +176,7 @@ async def test_cancel_of_a_waiting_job_is_at_once_and_repeatable(broker: Broker)
     assert await broker.claim() is None
 
 
-async def test_cancel_of_a_running_job_reaches_its_agent(broker: Broker):
+async def test_cancel_of_a_running_job_reaches_its_agent(broker: Broker) -> None:
     await broker.join()
     job_id = await broker.submit()
     claimed = await broker.must_claim()
@@ -188,7 +188,7 @@ async def test_cancel_of_a_running_job_reaches_its_agent(broker: Broker):
     assert await broker.state(job_id) is JobState.CANCELLED
 
 
-async def test_a_result_beats_a_cancel_that_came_late(broker: Broker):
+async def test_a_result_beats_a_cancel_that_came_late(broker: Broker) -> None:
     await broker.join()
     job_id = await broker.submit()
     claimed = await broker.must_claim()
@@ -197,7 +197,7 @@ async def test_a_result_beats_a_cancel_that_came_late(broker: Broker):
     assert await broker.state(job_id) is JobState.COMPLETED
 
 
-async def test_a_cancel_that_nobody_answers_is_done_after_its_grace(broker: Broker):
+async def test_a_cancel_that_nobody_answers_is_done_after_its_grace(broker: Broker) -> None:
     await broker.join()
     job_id = await broker.submit()
     claimed = await broker.must_claim()
@@ -212,7 +212,7 @@ async def test_a_cancel_that_nobody_answers_is_done_after_its_grace(broker: Brok
 
 
 @pytest.mark.parametrize("end", ["complete", "fail"])
-async def test_cancel_of_a_finished_job_is_a_conflict(broker: Broker, end: str):
+async def test_cancel_of_a_finished_job_is_a_conflict(broker: Broker, end: str) -> None:
     await broker.join()
     job_id = await broker.submit(max_attempts=1)
     claimed = await broker.must_claim()
@@ -223,7 +223,7 @@ async def test_cancel_of_a_finished_job_is_a_conflict(broker: Broker, end: str):
 
 
 @pytest.mark.parametrize("job_id", ["default-NOPE", "nonsense", "", "-", "UPPER-0", "a b-1"])
-async def test_an_unknown_job_is_not_found(broker: Broker, job_id: str):
+async def test_an_unknown_job_is_not_found(broker: Broker, job_id: str) -> None:
     with pytest.raises(NotFound):
         await broker.jobs.cancel(job_id)
     with pytest.raises(NotFound):
@@ -232,7 +232,7 @@ async def test_an_unknown_job_is_not_found(broker: Broker, job_id: str):
         await broker.jobs.payload(job_id)
 
 
-async def test_the_same_idempotency_key_answers_the_first_job(broker: Broker):
+async def test_the_same_idempotency_key_answers_the_first_job(broker: Broker) -> None:
     first = broker.job(idempotency_key="k", fingerprint="f")
     second = broker.job(idempotency_key="k", fingerprint="f")
     assert [job.created for job in await broker.jobs.submit(POOL, [first])] == [True]
@@ -240,7 +240,7 @@ async def test_the_same_idempotency_key_answers_the_first_job(broker: Broker):
     assert (answer.job_id, answer.created) == (first.job_id, False)
 
 
-async def test_an_idempotency_key_with_another_body_is_a_conflict_and_stores_nothing(broker: Broker):
+async def test_an_idempotency_key_with_another_body_is_a_conflict_and_stores_nothing(broker: Broker) -> None:
     await broker.jobs.submit(POOL, [broker.job(idempotency_key="k", fingerprint="f")])
     before = await broker.keys()
     with pytest.raises(Conflict) as refusal:
@@ -249,27 +249,27 @@ async def test_an_idempotency_key_with_another_body_is_a_conflict_and_stores_not
     assert await broker.keys() == before
 
 
-async def test_the_same_id_sent_again_is_the_same_job(broker: Broker):
+async def test_the_same_id_sent_again_is_the_same_job(broker: Broker) -> None:
     job = broker.job()
     await broker.jobs.submit(POOL, [job])
     assert [answer.created for answer in await broker.jobs.submit(POOL, [job])] == [False]
     assert (await broker.happened()).count("job.submitted") == 1
 
 
-async def test_a_large_batch_stands_whole(broker: Broker):
+async def test_a_large_batch_stands_whole(broker: Broker) -> None:
     answers = await broker.jobs.submit(POOL, [broker.job() for _ in range(120)])
     assert len({answer.job_id for answer in answers}) == 120
     assert (await broker.fleet.counts(POOL)) == {("simulation", "pending"): 120}
 
 
-async def test_a_workflow_with_two_priorities_is_refused(broker: Broker):
+async def test_a_workflow_with_two_priorities_is_refused(broker: Broker) -> None:
     await broker.submit(workflow={"id": "w"}, priority=70)
     with pytest.raises(Invalid) as refusal:
         await broker.submit(workflow={"id": "w", "step": 2}, priority=50)
     assert refusal.value.code == "workflow_priority"
 
 
-async def test_finished_jobs_are_pruned_after_their_retention(broker: Broker):
+async def test_finished_jobs_are_pruned_after_their_retention(broker: Broker) -> None:
     await broker.join()
     short = await broker.submit(retention_s=1)
     normal = await broker.submit()
@@ -285,7 +285,7 @@ async def test_finished_jobs_are_pruned_after_their_retention(broker: Broker):
     assert not [key for key in await broker.keys() if normal in key or "index:" in key]
 
 
-async def test_progress_is_shown_while_the_job_runs(broker: Broker):
+async def test_progress_is_shown_while_the_job_runs(broker: Broker) -> None:
     await broker.join()
     job_id = await broker.submit()
     claimed = await broker.must_claim()

@@ -14,7 +14,7 @@ async def drain(broker: Broker, worker_id: str = "a") -> list[str]:
     return order
 
 
-async def test_higher_priority_first_then_first_come(broker: Broker):
+async def test_higher_priority_first_then_first_come(broker: Broker) -> None:
     await broker.join()
     low = [await broker.submit(priority=10) for _ in range(3)]
     high = [await broker.submit(priority=1000) for _ in range(3)]
@@ -22,13 +22,13 @@ async def test_higher_priority_first_then_first_come(broker: Broker):
     assert await drain(broker) == [*high, *low, lowest]
 
 
-async def test_order_holds_across_classes(broker: Broker):
+async def test_order_holds_across_classes(broker: Broker) -> None:
     await broker.join(ram_gb=64)
     ids = [await broker.submit(requires={"ram_gb": n % 5}) for n in range(20)]
     assert await drain(broker) == ids
 
 
-async def test_the_hundred_and_first_job_is_found_behind_a_hundred_foreign_ones(broker: Broker):
+async def test_the_hundred_and_first_job_is_found_behind_a_hundred_foreign_ones(broker: Broker) -> None:
     await broker.join(ram_gb=8)
     await broker.join("big", ram_gb=512)
     for _ in range(100):
@@ -38,7 +38,7 @@ async def test_the_hundred_and_first_job_is_found_behind_a_hundred_foreign_ones(
 
 
 @pytest.mark.parametrize("foreign", [40, 300])
-async def test_the_first_feasible_class_is_found_behind_many_foreign_classes(broker: Broker, foreign: int):
+async def test_the_first_feasible_class_is_found_behind_many_foreign_classes(broker: Broker, foreign: int) -> None:
     """More classes than the walk looks at, all of them workable for another worker."""
     await broker.join(ram_gb=8)
     await broker.join("big", ram_gb=100_000)
@@ -49,7 +49,7 @@ async def test_the_first_feasible_class_is_found_behind_many_foreign_classes(bro
     assert len(await drain(broker, "big")) == foreign
 
 
-async def test_the_index_of_feasible_classes_follows_claims_of_others(broker: Broker):
+async def test_the_index_of_feasible_classes_follows_claims_of_others(broker: Broker) -> None:
     await broker.join("a", ram_gb=8)
     await broker.join("c", ram_gb=8, disk_gb=1)
     await broker.join("big", ram_gb=100_000)
@@ -64,7 +64,7 @@ async def test_the_index_of_feasible_classes_follows_claims_of_others(broker: Br
     assert taken == ids
 
 
-async def test_a_job_in_front_of_a_known_class_is_seen(broker: Broker):
+async def test_a_job_in_front_of_a_known_class_is_seen(broker: Broker) -> None:
     await broker.join("a", ram_gb=8)
     await broker.join("big", ram_gb=100_000)
     await broker.jobs.submit(POOL, [broker.job(requires={"ram_gb": 100 + n}, priority=900) for n in range(50)])
@@ -77,7 +77,7 @@ async def test_a_job_in_front_of_a_known_class_is_seen(broker: Broker):
     assert await drain(broker, "a") == [urgent, two]
 
 
-async def test_later_steps_take_the_workflows_place(broker: Broker):
+async def test_later_steps_take_the_workflows_place(broker: Broker) -> None:
     await broker.join()
     first = await broker.submit(workflow={"id": "w", "step": 1})
     others = [await broker.submit() for _ in range(3)]
@@ -87,7 +87,7 @@ async def test_later_steps_take_the_workflows_place(broker: Broker):
     assert await drain(broker) == [first, second, second_too, third, *others]
 
 
-async def test_every_index_lists_newest_first_and_pages_by_cursor(broker: Broker):
+async def test_every_index_lists_newest_first_and_pages_by_cursor(broker: Broker) -> None:
     from shared.store.jobs import JobFilter
 
     ids = [await broker.submit(customer_id="acme", labels={"n": str(n % 2)}) for n in range(7)]

@@ -26,7 +26,7 @@ FUNCTIONS = {
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
-async def test_a_wrong_number_of_arguments_is_answered(broker: Broker, function: str):
+async def test_a_wrong_number_of_arguments_is_answered(broker: Broker, function: str) -> None:
     for count in {0, FUNCTIONS[function] + 1, 3} - {FUNCTIONS[function]}:
         if function in {"submit", "heartbeat", "register"} and count >= FUNCTIONS[function] and count != 3:
             count += 1  # noqa: PLW2901 - off the group size
@@ -37,13 +37,13 @@ async def test_a_wrong_number_of_arguments_is_answered(broker: Broker, function:
 
 
 @pytest.mark.parametrize("key", ["nonsense", "muster:default:seq", "muster:{A B}:seq"])
-async def test_a_key_that_is_no_pools_is_answered(broker: Broker, key: str):
+async def test_a_key_that_is_no_pools_is_answered(broker: Broker, key: str) -> None:
     answer = await broker.store.client.execute_command("FCALL", "muster_sweep", 1, key)
     assert answer[0] == b"USAGE"
 
 
 @pytest.mark.parametrize("damage", [{"state": ""}, {"fence": "x"}, {"seq": ""}, {"service": ""}, {"class": "gone"}])
-async def test_a_damaged_job_is_set_aside_and_the_next_is_claimed(broker: Broker, damage: dict[str, str]):
+async def test_a_damaged_job_is_set_aside_and_the_next_is_claimed(broker: Broker, damage: dict[str, str]) -> None:
     await broker.join()
     damaged = await broker.submit()
     sound = await broker.submit()
@@ -56,7 +56,7 @@ async def test_a_damaged_job_is_set_aside_and_the_next_is_claimed(broker: Broker
     assert (await broker.must_claim()).job_id == sound
 
 
-async def test_a_job_whose_record_is_gone_does_not_stop_claims(broker: Broker):
+async def test_a_job_whose_record_is_gone_does_not_stop_claims(broker: Broker) -> None:
     await broker.join()
     gone = [await broker.submit() for _ in range(25)]
     sound = await broker.submit()
@@ -64,7 +64,7 @@ async def test_a_job_whose_record_is_gone_does_not_stop_claims(broker: Broker):
     assert (await broker.must_claim()).job_id == sound
 
 
-async def test_an_unknown_failure_class_is_refused(broker: Broker):
+async def test_an_unknown_failure_class_is_refused(broker: Broker) -> None:
     await broker.join()
     await broker.submit()
     claimed = await broker.must_claim()
@@ -72,7 +72,7 @@ async def test_an_unknown_failure_class_is_refused(broker: Broker):
         await broker.fail(claimed, "vexed")
 
 
-async def test_every_key_is_in_the_catalogue(broker: Broker):
+async def test_every_key_is_in_the_catalogue(broker: Broker) -> None:
     await broker.join("a", ram_gb=8)
     await broker.join("big", ram_gb=100_000)
     for n in range(40):
@@ -90,7 +90,7 @@ async def test_every_key_is_in_the_catalogue(broker: Broker):
     assert unknown == []
 
 
-async def test_the_library_knows_the_same_transitions_as_the_wire(broker: Broker):
+async def test_the_library_knows_the_same_transitions_as_the_wire(broker: Broker) -> None:
     """The table in 50_jobs.lua, read back through a function that shows it."""
     from shared.store.library import join
 
@@ -106,6 +106,6 @@ async def test_the_library_knows_the_same_transitions_as_the_wire(broker: Broker
         assert {word.decode() for word in answer} == set(NEXT_STATES[state])
 
 
-async def test_the_store_refuses_a_library_that_does_not_compile(broker: Broker):
+async def test_the_store_refuses_a_library_that_does_not_compile(broker: Broker) -> None:
     with pytest.raises((Bug, ResponseError)):
         await broker.store.load_library("#!lua name=muster\nthis is no lua")

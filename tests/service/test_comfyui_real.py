@@ -225,7 +225,7 @@ async def test_a_job_goes_on_when_another_socket_takes_its_client_id(
     await wait_until(lambda: _has(comfy, 1), 30, "the job runs")
     async with httpx2.AsyncClient(trust_env=False) as http:
         row = (await http.get(f"{comfy.url}/queue")).json()["queue_running"][0]
-    async with connect(f"{comfy.url.replace('http', 'ws', 1)}/ws?clientId={row[3]['client_id']}"):
+    async with connect(f"{comfy.url.replace('http', 'ws', 1)}/ws?clientId={row[3]['client_id']}", close_timeout=1):
         assert (await running).outputs
 
 

@@ -31,7 +31,7 @@ pip install torch==2.13.0 || {
     echo "comfyui_server.sh: torch 2.13.0 can't be installed here" >&2
     exit 1
 }
-./venv/bin/python -c 'import torch, sys; sys.exit(torch.version.cuda is not None)' || {
+./venv/bin/python -W ignore -c 'import torch, sys; sys.exit(torch.version.cuda is not None)' || {
     echo "comfyui_server.sh: this torch is not the CPU build, beside which the rest of this set-up does not load" >&2
     exit 1
 }

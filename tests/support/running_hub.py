@@ -1,5 +1,6 @@
 """A hub's application over a real store, spoken to as HTTP, without a listener."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ import httpx2
 from hub.app import create_app
 from hub.assembly import opened_parts
 from hub.config import HubConfig
+from hub.listener import Listener, bound_sockets, url_of
 from hub.parts import HubParts
 from shared.clock import SystemClock
 from shared.store import library
@@ -19,7 +21,7 @@ from shared.store.workers import Workers
 from shared.wire.access import Scope
 from shared.wire.worker import AgentFacts, Claimed, WorkerFacts
 
-__all__ = ["ROOT", "HubUnderTest", "hub_over", "job_of"]
+__all__ = ["ROOT", "HubUnderTest", "bearer", "hub_listening", "hub_over", "job_of"]
 
 #: the hub's `WS_AUTH_TOKEN`
 ROOT = "root-secret"
@@ -71,10 +73,9 @@ class HubUnderTest:
 
 @asynccontextmanager
 async def hub_over(store_url: str, data_dir: Path, **settings: Any) -> AsyncIterator[HubUnderTest]:
-    """A hub whose data directory is `data_dir`, over the store at `store_url`, functions installed."""
-    config = HubConfig(redis_url=store_url, data_dir=data_dir, ws_auth_token=ROOT, **settings)
-    async with opened_parts(config, store_url, SystemClock()) as parts:
-        await library.install(parts.store)
+    """A hub whose data directory is `data_dir`, over the store at `store_url`, functions installed; no listener."""
+    config = config_of(store_url, data_dir, **settings)
+    async with prepared_parts(config) as parts:
         workers = Workers(parts.store)
         transport = httpx2.ASGITransport(app=cast("Any", create_app(parts)), raise_app_exceptions=False)
         try:
@@ -82,6 +83,40 @@ async def hub_over(store_url: str, data_dir: Path, **settings: Any) -> AsyncIter
                 yield HubUnderTest(parts, client, stranger, workers)
         finally:
             await workers.close()
+
+
+@asynccontextmanager
+async def hub_listening(store_url: str, data_dir: Path, **settings: Any) -> AsyncIterator[HubUnderTest]:
+    """The same behind a real listener on a free loopback port: for answers that stream, and for its end."""
+    config = config_of(store_url, data_dir, host="127.0.0.1", port=0, **settings)
+    ready = asyncio.Event()
+    async with prepared_parts(config) as parts:
+        listener = Listener(create_app(parts), config, on_ready=ready.set, on_stop=parts.feed.stop)
+        sockets = bound_sockets(config)
+        base_url = url_of(sockets[0], tls=False)
+        workers = Workers(parts.store)
+        serving = asyncio.create_task(listener.serve(sockets))
+        try:
+            await ready.wait()
+            async with _listening_client(base_url, bearer(ROOT)) as client, _listening_client(base_url, {}) as stranger:
+                yield HubUnderTest(parts, client, stranger, workers)
+        finally:
+            listener.stop()
+            await serving
+            await workers.close()
+
+
+@asynccontextmanager
+async def prepared_parts(config: HubConfig) -> AsyncIterator[HubParts]:
+    """The parts over a store that has the functions."""
+    async with opened_parts(config, config.redis_url, SystemClock()) as parts:
+        await library.install(parts.store)
+        yield parts
+
+
+def config_of(store_url: str, data_dir: Path, **settings: Any) -> HubConfig:
+    """A test hub's settings."""
+    return HubConfig(redis_url=store_url, data_dir=data_dir, ws_auth_token=ROOT, **settings)
 
 
 def bearer(secret: str) -> dict[str, str]:
@@ -96,3 +131,7 @@ def job_of(service: str = "simulation", **fields: Any) -> dict[str, Any]:
 
 def _client(transport: httpx2.ASGITransport, headers: dict[str, str]) -> httpx2.AsyncClient:
     return httpx2.AsyncClient(transport=transport, base_url="http://hub.test", headers=headers)
+
+
+def _listening_client(base_url: str, headers: dict[str, str]) -> httpx2.AsyncClient:
+    return httpx2.AsyncClient(base_url=base_url, headers=headers, trust_env=False)

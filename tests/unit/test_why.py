@@ -56,8 +56,8 @@ def test_a_failing_condition_is_named_with_path_wanted_and_found() -> None:
         ({"none_of": [{"all_of": []}]}, "none_of excludes everything"),
         ({"any_of": []}, "none of 0 alternatives holds"),
         (
-            {"any_of": [{"gpu.memory_gb": 80}, {"location.country": "US"}]},
-            'none of 2 alternatives holds: gpu.memory_gb is 16, at least 80 wanted; location.country is "DE", "US" wanted',
+            {"any_of": [{"gpu.memory_gb": 80}, {"rack": 8}]},
+            "none of 2 alternatives holds: gpu.memory_gb is 16, at least 80 wanted; rack is missing, at least 8 wanted",
         ),
     ],
 )

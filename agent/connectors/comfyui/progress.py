@@ -52,7 +52,7 @@ class GraphProgress:
 
     def _cached(self, data: dict[str, Any]) -> None:
         nodes = data.get("nodes")
-        self._done |= {node for node in nodes if node in self._classes} if isinstance(nodes, list) else set()
+        self._done |= {node for node in nodes if self._knows(node)} if isinstance(nodes, list) else set()
 
     def _state(self, data: dict[str, Any]) -> None:
         nodes = data.get("nodes")
@@ -70,11 +70,14 @@ class GraphProgress:
         self._share(data.get("node"), data)
 
     def _executing(self, data: dict[str, Any]) -> None:
-        """The server takes nodes one after the other: where a new one starts, the last one is done."""
+        """The server takes nodes one after the other: where a new one starts, the last one is done.
+
+        No node at all means that the prompt is over, for better or worse.
+        """
         node = data.get("node")
-        if self._current is not None and self._current != node:
+        if self._current is not None and isinstance(node, str) and node != self._current:
             self._finish(self._current)
-        self._current = node if node in self._classes else None
+        self._current = node if self._knows(node) else self._current
 
     def _executed(self, data: dict[str, Any]) -> None:
         self._finish(data.get("node"))
@@ -82,15 +85,19 @@ class GraphProgress:
     def _success(self, data: dict[str, Any]) -> None:  # noqa: ARG002 - every listener gets the event's data
         self._done = set(self._classes)
 
+    def _knows(self, node: Any) -> bool:
+        """Nodes that a node brought forth while running aren't in the graph."""
+        return isinstance(node, str) and node in self._classes
+
     def _finish(self, node: Any) -> None:
-        if node in self._classes:
+        if self._knows(node):
             self._done.add(node)
             self._shares.pop(node, None)
 
     def _share(self, node: Any, state: dict[str, Any]) -> None:
         value, most = state.get("value"), state.get("max")
         numbers = isinstance(value, int | float) and isinstance(most, int | float) and most > 0
-        if numbers and node in self._classes and node not in self._done:
+        if numbers and self._knows(node) and node not in self._done:
             self._shares[node] = (min(float(value), float(most)), float(most))  # type: ignore[arg-type] # numbers: see above
             self._current = node
 

@@ -1,0 +1,138 @@
+"""Files of jobs: inputs up, outputs down; streamed, checked by size and digest.
+
+- A download appears under its name whole and checked, or not at all; a broken one is taken up where it broke.
+"""
+
+import asyncio
+import hashlib
+import mimetypes
+import os
+import tempfile
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+
+from shared.client.connection import Connection
+from shared.errors import Unavailable
+from shared.wire.job import Output
+
+__all__ = ["Artifact", "Files"]
+
+CHUNK_BYTES = 256 << 10
+TRIES = 5
+RETRY_S = 0.5
+UNKNOWN_TYPE = "application/octet-stream"
+PARTIAL_CONTENT = 206
+
+
+class Artifact(msgspec.Struct, frozen=True):
+    """An uploaded file; jobs name it by its id in `inputs`."""
+
+    id: str
+    bytes: int
+    #: lower-case hex
+    sha256: str
+    content_type: str
+
+
+class Files:
+    """The files of one hub."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def upload(self, path: Path, content_type: str | None = None) -> Artifact:
+        """The uploaded file, for `{"inputs": [{"name": ..., "artifact": id}]}`.
+
+        Args:
+            path: the file.
+            content_type: None: by the file's name.
+
+        Raises:
+            OSError: the file can't be read.
+            Unavailable: nothing was kept, or something else than what was sent.
+        """
+        kind = content_type or mimetypes.guess_type(path.name)[0] or UNKNOWN_TYPE
+        digest = hashlib.sha256()
+        with path.open("rb") as file:
+            headers = {"Content-Type": kind, "Content-Length": str(os.fstat(file.fileno()).st_size)}
+            sent = _chunks(file, digest)
+            artifact = await self._connection.post("/v1/artifacts", Artifact, body=sent, headers=headers)
+        if artifact.sha256 != digest.hexdigest():
+            raise Unavailable(f"the hub took in something else than {path}; try again", code="digest_mismatch")
+        return artifact
+
+    async def download(self, output: Output | Artifact, to: Path) -> Path:
+        """The file at `to`, its folder made, what was there replaced.
+
+        Args:
+            output: of a job's result, or an upload.
+            to: a file's path.
+
+        Raises:
+            NotFound: the hub doesn't keep it any more.
+            OSError: it can't be written.
+            Unavailable: the hub can't be reached, or sent something else than the job made.
+        """
+        url = output.url if isinstance(output, Output) else f"/v1/artifacts/{output.id}"
+        with replacing(to) as file:
+            await self._fetch(url, file, output.sha256)
+        return to
+
+    async def _fetch(self, url: str, file: BinaryIO, sha256: str) -> None:
+        digest = hashlib.sha256()
+        for tries_left in reversed(range(TRIES)):
+            try:
+                digest = await self._fetch_rest(url, file, sha256, digest)
+                break
+            except Unavailable:
+                if not tries_left:
+                    raise
+                await asyncio.sleep(RETRY_S)
+        if digest.hexdigest() != sha256:
+            raise Unavailable(f"{url} isn't what the job made (its digest differs); try again", code="digest_mismatch")
+
+    async def _fetch_rest(self, url: str, file: BinaryIO, sha256: str, digest: "hashlib._Hash") -> "hashlib._Hash":
+        """What is missing; a hub that sends the whole again is taken at its word."""
+        have_bytes = file.tell()
+        wanted = {"Range": f"bytes={have_bytes}-", "If-Range": f'"{sha256}"'} if have_bytes else {}
+        async with self._connection.stream("GET", url, headers=wanted) as response:
+            if have_bytes and response.status_code != PARTIAL_CONTENT:
+                file.seek(0)
+                file.truncate()
+                digest = hashlib.sha256()
+            async for chunk in response.aiter_bytes(CHUNK_BYTES):
+                await asyncio.to_thread(file.write, chunk)
+                digest.update(chunk)
+        return digest
+
+
+async def _chunks(file: BinaryIO, digest: "hashlib._Hash") -> AsyncGenerator[bytes, None]:
+    while chunk := await asyncio.to_thread(file.read, CHUNK_BYTES):
+        digest.update(chunk)
+        yield chunk
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A new file that takes the path's place when the block ends well, and leaves nothing when it doesn't."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, partial = tempfile.mkstemp(dir=path.parent, prefix=".muster-")
+    try:
+        with open(descriptor, "w+b") as file:  # noqa: PTH123 (a descriptor)
+            yield file
+        Path(partial).chmod(0o666 & ~_umask())  # mkstemp's 0600 is for secrets
+        Path(partial).replace(path)
+    except BaseException:
+        Path(partial).unlink(missing_ok=True)
+        raise
+
+
+def _umask() -> int:
+    """The process's; it can only be read by setting it."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

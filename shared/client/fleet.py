@@ -1,0 +1,31 @@
+"""Agents and workers as a hub shows them."""
+
+from collections.abc import AsyncGenerator
+
+from shared.client.connection import Connection, quoted
+from shared.wire.views import AgentView, WorkerView
+
+__all__ = ["Fleet"]
+
+
+class Fleet:
+    """The machines of a pool, and their slots. `pool` None: the key's only pool, else `default`."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def agents(self, pool: str | None = None) -> AsyncGenerator[AgentView, None]:
+        """Registered agents by id. Raises: NotAllowed, Unavailable."""
+        return self._connection.pages("/v1/agents", AgentView, {"pool": pool})
+
+    def workers(self, pool: str | None = None) -> AsyncGenerator[WorkerView, None]:
+        """Registered workers by id. Raises: NotAllowed, Unavailable."""
+        return self._connection.pages("/v1/workers", WorkerView, {"pool": pool})
+
+    async def agent(self, agent_id: str, pool: str | None = None) -> AgentView:
+        """One agent. Raises: NotFound, Unavailable."""
+        return await self._connection.get(f"/v1/agents/{quoted(agent_id)}", AgentView, {"pool": pool})
+
+    async def worker(self, worker_id: str, pool: str | None = None) -> WorkerView:
+        """One worker. Raises: NotFound, Unavailable."""
+        return await self._connection.get(f"/v1/workers/{quoted(worker_id)}", WorkerView, {"pool": pool})
