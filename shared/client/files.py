@@ -79,35 +79,51 @@ class Files:
         """
         url = output.url if isinstance(output, Output) else f"/v1/artifacts/{output.id}"
         with replacing(to) as file:
-            await self._fetch(url, file, output.sha256)
+            received = _Received(file)
+            for tries_left in reversed(range(TRIES)):
+                try:
+                    await self._fetch_rest(url, output, received)
+                    break
+                except Unavailable:
+                    if not tries_left:
+                        raise
+                    await asyncio.sleep(RETRY_S)
+            if received.digest.hexdigest() != output.sha256:
+                raise Unavailable(f"{self._connection.url}{url} isn't what the job made: its digest differs")
         return to
 
-    async def _fetch(self, url: str, file: BinaryIO, sha256: str) -> None:
-        digest = hashlib.sha256()
-        for tries_left in reversed(range(TRIES)):
-            try:
-                digest = await self._fetch_rest(url, file, sha256, digest)
-                break
-            except Unavailable:
-                if not tries_left:
-                    raise
-                await asyncio.sleep(RETRY_S)
-        if digest.hexdigest() != sha256:
-            raise Unavailable(f"{url} isn't what the job made (its digest differs); try again", code="digest_mismatch")
-
-    async def _fetch_rest(self, url: str, file: BinaryIO, sha256: str, digest: "hashlib._Hash") -> "hashlib._Hash":
+    async def _fetch_rest(self, url: str, output: Output | Artifact, received: "_Received") -> None:
         """What is missing; a hub that sends the whole again is taken at its word."""
-        have_bytes = file.tell()
-        wanted = {"Range": f"bytes={have_bytes}-", "If-Range": f'"{sha256}"'} if have_bytes else {}
-        async with self._connection.stream("GET", url, headers=wanted) as response:
-            if have_bytes and response.status_code != PARTIAL_CONTENT:
-                file.seek(0)
-                file.truncate()
-                digest = hashlib.sha256()
+        start = received.bytes
+        if 0 < output.bytes <= start:
+            return
+        part = {"Range": f"bytes={start}-", "If-Range": f'"{output.sha256}"'} if start else {}
+        async with self._connection.stream("GET", url, headers={"Accept-Encoding": "identity", **part}) as response:
+            if start and response.status_code != PARTIAL_CONTENT:
+                received.restart()
             async for chunk in response.aiter_bytes(CHUNK_BYTES):
-                await asyncio.to_thread(file.write, chunk)
-                digest.update(chunk)
-        return digest
+                await asyncio.to_thread(received.write, chunk)
+
+
+class _Received:
+    """What came in so far."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.restart()
+
+    def restart(self) -> None:
+        """Forget it all."""
+        self._file.seek(0)
+        self._file.truncate()
+        self.bytes = 0
+        self.digest = hashlib.sha256()
+
+    def write(self, chunk: bytes) -> None:
+        """Add what follows."""
+        self._file.write(chunk)
+        self.digest.update(chunk)
+        self.bytes += len(chunk)
 
 
 async def _chunks(file: BinaryIO, digest: "hashlib._Hash") -> AsyncGenerator[bytes, None]:

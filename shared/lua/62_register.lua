@@ -3,7 +3,7 @@
 -- ARGV  1: agent id, 2: session (differs between two processes of the agent), 3: agent's view (JSON),
 --       4: number of workers n, then 6 per worker: id, compiled capability, compiled accepts, compiled identity,
 --       view (JSON), significant attribute paths (space separated)
--- Answers {'OK', number of workers} | {'TAKEN', worker id}: another agent has this worker
+-- Answers {'OK', number of workers, the pool's lease in ms} | {'TAKEN', worker id}: another agent has this worker
 -- Events agent.connected, worker.registered .changed .gone, job.workable
 local function parse_workers(args)
   local list = {}
@@ -48,7 +48,7 @@ local function muster_register(keys, args)
   if is_new then events.add(pool, now, 'agent.connected', {agent_id = agent_id}) end
   for _, facts in ipairs(list) do workers.register(pool, now, agent_id, facts) end
   sweep.urgent(pool, now)
-  return {'OK', #list}
+  return {'OK', #list, workers.lease_ms(pool)}
 end
 
 -- muster_deregister: the agent says good-bye.

@@ -53,8 +53,11 @@ class Workers:
         self._store = store
         self._waiting: Any = None
 
-    async def register(self, pool: str, agent: AgentFacts, workers: Sequence[WorkerFacts]) -> None:
+    async def register(self, pool: str, agent: AgentFacts, workers: Sequence[WorkerFacts]) -> int:
         """Make the agent and exactly these workers known; again with other facts is the update.
+
+        Returns:
+            The pool's lease in milliseconds: who says nothing for so long is lost.
 
         Raises:
             Invalid: a capability document is refused (pointer into the worker's document).
@@ -70,6 +73,7 @@ class Workers:
                 f"worker {answer[1].decode()} belongs to another agent that is alive; set another WORKER_ID",
                 code="worker_taken",
             )
+        return int(answer[2])
 
     async def deregister(self, pool: str, agent_id: str) -> None:
         """The agent says good-bye: it and its workers are gone; jobs it still holds go back unharmed."""

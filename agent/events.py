@@ -1,0 +1,184 @@
+"""What can happen to an agent: the events its life-cycle takes in. Values only."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from agent.actions import Beat, Claim, Register, Release
+from shared.wire.worker import Claimed, HeartbeatAnswer
+
+__all__ = [
+    "AttemptKey",
+    "AttemptStopped",
+    "BeatAnswered",
+    "CallFailed",
+    "ClaimAnswered",
+    "Delivered",
+    "DrainRequested",
+    "Event",
+    "FactsChanged",
+    "Nudged",
+    "ProgressMade",
+    "Registered",
+    "Released",
+    "ServiceEnded",
+    "Spooled",
+    "Started",
+    "StopRequested",
+    "Tick",
+    "Unregistered",
+    "Woken",
+]
+
+
+class AttemptKey(NamedTuple):
+    """One attempt at one job, anywhere and for ever."""
+
+    job_id: str
+    fence: int
+
+
+@dataclass(frozen=True)
+class Started:
+    """The agent begins: register, deliver what an earlier process left."""
+
+
+@dataclass(frozen=True)
+class Registered:
+    """The store knows the agent and its workers in this pool."""
+
+    pool: str
+
+
+@dataclass(frozen=True)
+class Unregistered:
+    """A claim was answered with "who are you?"."""
+
+    pool: str
+    worker_id: str
+
+
+@dataclass(frozen=True)
+class FactsChanged:
+    """A service came, went or changed: what is registered is no longer true."""
+
+
+@dataclass(frozen=True)
+class Woken:
+    """The store says that a job waits for this worker."""
+
+    pool: str
+    worker_id: str
+
+
+@dataclass(frozen=True)
+class Nudged:
+    """The store says that a heartbeat's answer has news: a cancel, a command."""
+
+    pool: str
+
+
+@dataclass(frozen=True)
+class ClaimAnswered:
+    """A claim's answer; None: nothing there, the worker is parked in the pool."""
+
+    worker_id: str
+    claimed: Claimed | None
+
+
+@dataclass(frozen=True)
+class ProgressMade:
+    """A connector reported."""
+
+    attempt: AttemptKey
+    #: JSON text of a `Progress`
+    progress: bytes
+
+
+@dataclass(frozen=True)
+class ServiceEnded:
+    """The service is done with the job, well or not; the outcome is being spooled."""
+
+    attempt: AttemptKey
+
+
+@dataclass(frozen=True)
+class Spooled:
+    """The outcome is safe on disk."""
+
+    attempt: AttemptKey
+
+
+@dataclass(frozen=True)
+class AttemptStopped:
+    """The attempt ended and left no outcome: it was aborted, or its outcome couldn't be spooled."""
+
+    attempt: AttemptKey
+
+
+@dataclass(frozen=True)
+class Delivered:
+    """The store has answered a spooled outcome, `OK` or `STALE`; the spool no longer has it."""
+
+    attempt: AttemptKey
+
+
+@dataclass(frozen=True)
+class Released:
+    """The store has answered a release, `OK` or `STALE`."""
+
+    attempt: AttemptKey
+
+
+@dataclass(frozen=True)
+class BeatAnswered:
+    """A heartbeat's answer."""
+
+    pool: str
+    answer: HeartbeatAnswer
+
+
+@dataclass(frozen=True)
+class CallFailed:
+    """The store couldn't be asked: this action is to be tried again later."""
+
+    action: Register | Claim | Beat | Release
+
+
+@dataclass(frozen=True)
+class DrainRequested:
+    """Finish what is held, claim no more."""
+
+    #: end the agent afterwards: SIGTERM, not a command
+    stops: bool
+
+
+@dataclass(frozen=True)
+class StopRequested:
+    """End now; what runs is aborted."""
+
+
+@dataclass(frozen=True)
+class Tick:
+    """Time has passed."""
+
+
+Event = (
+    Started
+    | Registered
+    | Unregistered
+    | FactsChanged
+    | Woken
+    | Nudged
+    | ClaimAnswered
+    | ProgressMade
+    | ServiceEnded
+    | Spooled
+    | AttemptStopped
+    | Delivered
+    | Released
+    | BeatAnswered
+    | CallFailed
+    | DrainRequested
+    | StopRequested
+    | Tick
+)

@@ -1,0 +1,357 @@
+"""The life of one agent, with no socket, clock, task or disk: events and monotonic time in, actions out.
+
+It refuses to know how a call is made, what a job is, and what a service does.
+
+- An event marks what is wanted; then everything that is due at that moment comes out, in one order.
+- A worker has at most one job, and asks for none while it has one: a job held by it, whatever its phase.
+- Nothing is aborted because the store is away: only its word (`cancel`, `lost`), the end of a drain, or a stop.
+- While draining, no claim is made; a job that comes by a claim made before is given back unharmed.
+- A drain that stops ends when nothing is held, or `DELIVERY_GRACE_S` after its deadline; what is spooled stays spooled.
+- After `Stop` nothing happens any more.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from math import inf
+
+from agent.actions import Abort, Action, Beat, Claim, Deliver, Register, Release, Run, Stop
+from agent.asking import Asking
+from agent.backoff import Dice
+from agent.events import (
+    AttemptKey,
+    AttemptStopped,
+    BeatAnswered,
+    CallFailed,
+    ClaimAnswered,
+    Delivered,
+    DrainRequested,
+    Event,
+    FactsChanged,
+    Nudged,
+    ProgressMade,
+    Registered,
+    Released,
+    ServiceEnded,
+    Spooled,
+    Started,
+    StopRequested,
+    Tick,
+    Unregistered,
+    Woken,
+)
+from agent.held import Held, Phase
+from agent.membership import Membership
+from shared.wire.worker import Claimed, Heartbeat, JobVerdict
+
+__all__ = ["DELIVERY_GRACE_S", "Drain", "Lifecycle"]
+
+#: how long after a drain's deadline services may take to stop, and outcomes to be delivered, in seconds
+DELIVERY_GRACE_S = 30.0
+
+
+@dataclass(frozen=True)
+class Drain:
+    """Finish what is held, claim no more."""
+
+    #: then running jobs are released, monotonic seconds
+    deadline_s: float
+    #: does the agent end afterwards?
+    stops: bool
+
+
+class Lifecycle:
+    """One agent.
+
+    Args:
+        agent_id: its enrolled id.
+        workers: ids of its workers.
+        pools: pools it works for, in the order in which its workers ask them.
+        resumed: outcomes that an earlier process left in the spool, oldest first, all DELIVERING.
+        drain_timeout_s: how long running jobs may finish once a drain began.
+        dice: spreads polls and back-offs.
+    """
+
+    def __init__(
+        self,
+        agent_id: str,
+        *,
+        workers: Sequence[str],
+        pools: Sequence[str],
+        resumed: Sequence[Held] = (),
+        drain_timeout_s: float,
+        dice: Dice,
+    ) -> None:
+        self._agent_id = agent_id
+        self._drain_timeout_s = drain_timeout_s
+        self._dice = dice
+        self._memberships = {pool: Membership(pool) for pool in pools}
+        self._askings = {worker_id: Asking(worker_id, pools) for worker_id in workers}
+        self._held = {held.attempt: held for held in resumed}
+        self._out: list[Action] = []
+        #: the drain under way; None: none
+        self.drain: Drain | None = None
+        #: True after `Stop`
+        self.is_over = False
+
+    @property
+    def held(self) -> tuple[Held, ...]:
+        """The jobs it holds, oldest first."""
+        return tuple(self._held.values())
+
+    @property
+    def due_at_s(self) -> float:
+        """When the next `Tick` is needed, monotonic seconds; infinity: none."""
+        moments = (
+            *(membership.due_at_s for membership in self._memberships.values()),
+            *(asking.due_at_s for asking in self._free_workers()),
+            *(held.release.due_at_s for held in self._held.values()),
+            *self._drain_moments(),
+        )
+        return min(moments, default=inf)
+
+    def take(self, event: Event, now_s: float) -> list[Action]:
+        """What is to be done now that this has happened.
+
+        Args:
+            event: what happened.
+            now_s: monotonic seconds.
+        """
+        if self.is_over:
+            return []
+        self._out = []
+        self._note(event, now_s)
+        if not self.is_over:
+            self._act(now_s)
+        return self._out
+
+    def _note(self, event: Event, now_s: float) -> None:
+        """Mark what the event makes wanted."""
+        match event:
+            case Tick():
+                pass
+            case Started():
+                self._start(now_s)
+            case ClaimAnswered(worker_id, claimed):
+                self._claim_answered(worker_id, claimed, now_s)
+            case BeatAnswered() | Registered() | Unregistered() | FactsChanged() | Woken() | Nudged():
+                self._hear(event, now_s)
+            case ProgressMade() | ServiceEnded() | Spooled() | AttemptStopped() | Delivered() | Released():
+                self._advance(event, now_s)
+            case CallFailed(action):
+                self._call_failed(action, now_s)
+            case DrainRequested(stops):
+                self._begin_drain(now_s, stops=stops)
+            case StopRequested():
+                self._stop()
+
+    # -- the store's word ----------------------------------------------------------------------------------------
+
+    def _start(self, now_s: float) -> None:
+        for membership in self._memberships.values():
+            membership.unknown(now_s)
+        self._out += [Deliver(*held.attempt) for held in self._held.values()]
+
+    def _hear(
+        self, event: BeatAnswered | Registered | Unregistered | FactsChanged | Woken | Nudged, now_s: float
+    ) -> None:
+        match event:
+            case BeatAnswered():
+                self._beat_answered(event, now_s)
+            case Registered(pool):
+                self._memberships[pool].registered(now_s)
+                self._want_claims(now_s, [pool])
+            case Unregistered(pool, worker_id):
+                self._askings[worker_id].failed(now_s, self._dice)
+                self._memberships[pool].unknown(now_s)
+            case FactsChanged():
+                for membership in self._memberships.values():
+                    membership.registration.want(now_s)
+            case Woken(pool, worker_id):
+                self._want_claims(now_s, [pool], among=[worker_id])
+            case Nudged(pool):
+                self._memberships[pool].pulse.want(now_s)
+
+    def _want_claims(self, now_s: float, pools: Sequence[str] | None = None, among: Sequence[str] = ()) -> None:
+        """Let workers ask: those named that exist (an old wake may name others), or all. A busy one asks when free."""
+        for worker_id in among or self._askings:
+            if worker_id in self._askings and not self._is_busy(worker_id):
+                self._askings[worker_id].want(now_s, pools)
+
+    def _claim_answered(self, worker_id: str, claimed: Claimed | None, now_s: float) -> None:
+        asking = self._askings[worker_id]
+        if claimed is None:
+            asking.found_nothing(now_s, self._dice)
+            return
+        asking.found_job()
+        self._memberships[claimed.pool].learn_lease(claimed.lease_ms / 1000, now_s)
+        attempt = AttemptKey(claimed.job_id, claimed.fence)
+        held = self._held[attempt] = Held(attempt, pool=claimed.pool, worker_id=worker_id)
+        if self.drain is None:
+            self._out.append(Run(claimed))
+        else:
+            held.give_back(now_s)
+
+    def _beat_answered(self, event: BeatAnswered, now_s: float) -> None:
+        self._memberships[event.pool].beat_answered()
+        match event.answer.command:
+            case "unknown":
+                self._memberships[event.pool].unknown(now_s)
+            case "drain":
+                self._begin_drain(now_s, stops=False)
+            case "resume":
+                self._end_drain(now_s)
+            case _:  # `ok`, and commands of later releases
+                pass
+        for verdict in event.answer.jobs:
+            self._judge(verdict)
+
+    def _judge(self, verdict: JobVerdict) -> None:
+        held = self._held.get(AttemptKey(verdict.job_id, verdict.fence))
+        if held is None:  # it ended while the heartbeat was on its way
+            return
+        if verdict.word == "cancel":
+            self._abort(held, Phase.STOPPING)
+        elif verdict.word == "lost":
+            self._abort(held, Phase.DROPPING)
+
+    def _abort(self, held: Held, phase: Phase) -> None:
+        if held.stop(phase):
+            self._out.append(Abort(*held.attempt))
+
+    def _call_failed(self, action: Register | Claim | Beat | Release, now_s: float) -> None:
+        match action:
+            case Register(pool):
+                self._memberships[pool].registration.failed(now_s, self._dice)
+            case Claim(_, worker_id):
+                self._askings[worker_id].failed(now_s, self._dice)
+            case Beat(pool):
+                self._memberships[pool].beat_failed(now_s, self._dice)
+                for held in self._held_in(pool):
+                    held.beat_failed()
+            case Release():
+                self._held[AttemptKey(action.job_id, action.fence)].release_failed(now_s, self._dice)
+
+    # -- a held job's way ----------------------------------------------------------------------------------------
+
+    def _advance(
+        self, event: ProgressMade | ServiceEnded | Spooled | AttemptStopped | Delivered | Released, now_s: float
+    ) -> None:
+        held = self._held.get(event.attempt)
+        if held is None:
+            raise AssertionError(f"{type(event).__name__} came for {event.attempt}, which isn't held")
+        match event:
+            case ProgressMade():
+                if held.note(event.progress):
+                    self._memberships[held.pool].hasten(now_s)
+            case ServiceEnded():
+                held.service_ended()
+                self._memberships[held.pool].hasten(now_s)
+            case Spooled():
+                held.require(Phase.DELIVERING)
+                self._out.append(Deliver(*held.attempt))
+            case AttemptStopped():
+                self._attempt_stopped(held, now_s)
+            case Delivered():
+                held.require(Phase.DELIVERING)
+                self._let_go(held, now_s)
+            case Released():
+                held.require(Phase.RELEASING)
+                self._let_go(held, now_s)
+
+    def _attempt_stopped(self, held: Held, now_s: float) -> None:
+        unasked = held.phase in {Phase.RUNNING, Phase.DELIVERING}
+        if held.stopped(now_s):
+            self._let_go(held, now_s)
+        elif unasked:  # its outcome couldn't be kept: the worker is slow to take the next job
+            held.rests_worker = True
+
+    def _let_go(self, held: Held, now_s: float) -> None:
+        del self._held[held.attempt]
+        asking = self._askings.get(held.worker_id)
+        if asking is None or self._is_busy(held.worker_id):
+            return
+        if held.rests_worker:
+            asking.rest(now_s, self._dice)
+        else:
+            asking.want(now_s)
+
+    # -- drain and stop ------------------------------------------------------------------------------------------
+
+    def _begin_drain(self, now_s: float, *, stops: bool) -> None:
+        """Drain; asked twice, the earlier deadline and the wish to stop hold."""
+        before = self.drain or Drain(inf, stops=False)
+        self.drain = Drain(min(before.deadline_s, now_s + self._drain_timeout_s), stops=before.stops or stops)
+
+    def _end_drain(self, now_s: float) -> None:
+        """Claim again, unless the agent is about to end."""
+        if self.drain is not None and not self.drain.stops:
+            self.drain = None
+            self._want_claims(now_s)
+
+    def _stop(self) -> None:
+        self.is_over = True
+        self._out.append(Stop())
+
+    # -- what is due ---------------------------------------------------------------------------------------------
+
+    def _act(self, now_s: float) -> None:
+        """Everything that is due."""
+        if self.drain is not None:
+            self._follow_drain(self.drain, now_s)
+        if not self.is_over:
+            self._out += chain(self._registrations(now_s), self._releases(now_s), self._claims(now_s))
+            self._out += self._beats(now_s)
+
+    def _follow_drain(self, drain: Drain, now_s: float) -> None:
+        if now_s >= drain.deadline_s:
+            for held in self.held:
+                if held.phase is Phase.RUNNING:
+                    self._abort(held, Phase.STOPPING)
+        is_empty = not self._held and not any(asking.is_claiming for asking in self._askings.values())
+        if drain.stops and (is_empty or now_s >= drain.deadline_s + DELIVERY_GRACE_S):
+            self._stop()
+
+    def _registrations(self, now_s: float) -> Iterator[Action]:
+        for membership in self._memberships.values():
+            if membership.registration.start(now_s):
+                yield Register(membership.pool)
+
+    def _releases(self, now_s: float) -> Iterator[Action]:
+        for held in self._held.values():
+            if held.release.start(now_s):
+                yield Release(held.pool, held.attempt.job_id, held.attempt.fence, held.worker_id)
+
+    def _claims(self, now_s: float) -> Iterator[Action]:
+        pools = [pool for pool, membership in self._memberships.items() if membership.is_registered]
+        for asking in self._free_workers():
+            pool = asking.next_pool(now_s, pools)
+            if pool is not None:
+                yield Claim(pool, asking.worker_id)
+
+    def _beats(self, now_s: float) -> Iterator[Action]:
+        for membership in self._memberships.values():
+            if membership.is_registered and membership.pulse.start(now_s):
+                beats = tuple(held.beat() for held in self._held_in(membership.pool))
+                yield Beat(membership.pool, Heartbeat(self._agent_id, beats))
+
+    def _drain_moments(self) -> Iterator[float]:
+        if self.drain is None:
+            return
+        if any(held.phase is Phase.RUNNING for held in self._held.values()):
+            yield self.drain.deadline_s
+        if self.drain.stops:
+            yield self.drain.deadline_s + DELIVERY_GRACE_S
+
+    def _free_workers(self) -> list[Asking]:
+        """The workers that may claim: no drain, a pool to ask, no job held."""
+        if self.drain is not None or not any(one.is_registered for one in self._memberships.values()):
+            return []
+        busy = {held.worker_id for held in self._held.values()}
+        return [asking for worker_id, asking in self._askings.items() if worker_id not in busy]
+
+    def _is_busy(self, worker_id: str) -> bool:
+        return any(held.worker_id == worker_id for held in self._held.values())
+
+    def _held_in(self, pool: str) -> list[Held]:
+        return [held for held in self._held.values() if held.pool == pool]

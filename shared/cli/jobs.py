@@ -1,0 +1,142 @@
+"""`muster jobs`, `job`, `cancel`: look at jobs and stop them."""
+
+from collections.abc import Iterator
+from contextlib import aclosing
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+from shared.cli.exits import FAILED, code_of, tell
+from shared.cli.options import Asking, asking, pairs
+from shared.cli.output import age, plain, print_json, print_sheet, print_table, size
+from shared.cli.outputs import outputs_of
+from shared.client import Hub
+from shared.errors import MusterError
+from shared.wire.states import JobState
+from shared.wire.views import HistoryEntry, JobView
+
+__all__ = ["cancel", "job", "jobs"]
+
+COLUMNS = ("id", "service", "state", "prio", "done", "worker", "age", "message")
+MOST_PER_PAGE = 200
+
+
+@click.command(epilog="\b\nExamples:\n  muster jobs --state failed\n  muster jobs --label team=render --limit 5 --json")
+@click.option("--state", type=click.Choice([state.value for state in JobState]), help="Only these.")
+@click.option("--service", help="Only these.")
+@click.option("--customer", "customer_id", metavar="ID", help="Only these.")
+@click.option("--label", metavar="KEY=VALUE", help="Only these.")
+@click.option("--pool", help="Pool, else the key's own.")
+@click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="How many at most.")
+@asking
+def jobs(asking: Asking, *, limit: int, label: str | None, **filters: str | None) -> None:
+    """List jobs, newest first."""
+    wanted = (
+        {**filters, "label": next((f"{key}:{value}" for key, value in pairs("--label", (label,)).items()), None)}
+        if label
+        else filters
+    )
+
+    async def listed(hub: Hub) -> list[JobView]:
+        found: list[JobView] = []
+        async with aclosing(hub.jobs.list(**wanted, limit=min(limit, MOST_PER_PAGE))) as pages:
+            async for one in pages:
+                found.append(one)
+                if len(found) == limit:
+                    break
+        return found
+
+    found = asking.run(listed)
+    if asking.as_json:
+        print_json({"items": found})
+    else:
+        print_table(COLUMNS, map(row, found), empty="no such jobs")
+
+
+@click.command(epilog="\b\nExamples:\n  muster job default-01HZX3...\n  muster job default-01HZX3... --json")
+@click.argument("job_id", metavar="ID")
+@asking
+def job(asking: Asking, *, job_id: str) -> None:
+    """Show one job with its history and result."""
+    found = asking.run(lambda hub: hub.jobs.get(job_id))
+    if asking.as_json:
+        print_json(found)
+        return
+    print_sheet(sheet(found))
+    print_table(("at", "event", "worker", "attempt", "message"), map(line, found.history or ()), empty="no history")
+    for output in outputs_of(found):
+        click.echo(f"{plain(output.name)}  {size(output.bytes)}  {output.content_type}  {output.url}")
+
+
+@click.command(epilog="\b\nExamples:\n  muster cancel default-01HZX3...\n  muster cancel ID1 ID2 ID3")
+@click.argument("job_ids", metavar="ID...", nargs=-1, required=True)
+@asking
+def cancel(asking: Asking, *, job_ids: tuple[str, ...]) -> int:
+    """Cancel jobs: a waiting one at once, a running one as soon as its worker has stopped it."""
+    cancelled: list[JobView] = []
+    codes: list[int] = []
+
+    async def ask(hub: Hub) -> None:
+        for job_id in job_ids:
+            try:
+                cancelled.append(await hub.jobs.cancel(job_id))
+            except MusterError as error:
+                tell(error)
+                codes.append(code_of(error))
+
+    asking.run(ask)
+    if asking.as_json:
+        print_json({"items": cancelled})
+    else:
+        for one in cancelled:
+            click.echo(f"{one.id} {one.state if one.state is JobState.CANCELLED else 'is told to stop'}")
+    return 0 if not codes else codes[0] if len(codes) == len(job_ids) else FAILED
+
+
+def row(one: JobView) -> tuple[object, ...]:
+    """A job in the table."""
+    state = "cancelling" if one.cancel_requested and one.state is JobState.ACTIVE else str(one.state)
+    age_of = age(one.finished_at_ms or one.claimed_at_ms or one.submitted_at_ms)
+    return (one.id, one.service, state, one.priority, percent(one), one.worker_id, age_of, remark(one))
+
+
+def remark(one: JobView) -> str:
+    """What to know of it in a few words."""
+    if one.state is JobState.PENDING and one.workable is False:
+        return "no registered worker can run it"
+    progress = one.progress.message if one.progress and one.state is JobState.ACTIVE else None
+    return " ".join(filter(None, (one.failure_class, one.message or progress)))
+
+
+def percent(one: JobView) -> str | None:
+    """How far it is."""
+    value = one.progress.value if one.progress else None
+    return f"{1 if one.state is JobState.COMPLETED else value:.0%}" if value is not None else None
+
+
+def sheet(one: JobView) -> dict[str, Any]:
+    """A job's facts for people."""
+    skipped = {"service", "priority", "customer_id", "pool", "max_attempts"}
+    asked = {name: value for name, value in one.spec.items() if name not in skipped and value not in ({}, [], 0)}
+    return {
+        "id": one.id,
+        "state": one.state,
+        "service": one.service,
+        "priority": one.priority,
+        "customer": one.customer_id,
+        "worker": one.worker_id,
+        "attempts": f"{one.attempts} of {one.max_attempts}",
+        "progress": percent(one),
+        "class": one.failure_class,
+        "message": one.message,
+        **asked,
+        **((one.result or {}).get("values") or {}),
+    }
+
+
+def line(entry: HistoryEntry) -> Iterator[object]:
+    """A row of the history."""
+    yield datetime.fromtimestamp(entry.at_ms / 1000, UTC).astimezone().strftime("%H:%M:%S.%f")[:-3]
+    yield from (entry.event, entry.worker_id, entry.attempt)
+    yield ": ".join(filter(None, (entry.failure_class, entry.message)))

@@ -1,0 +1,175 @@
+"""Who may do what: every route against every kind of secret."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from litestar.handlers import HTTPRouteHandler
+
+from hub.app import create_app
+from shared.store.access import CredentialKind
+from shared.store.keys import HUB, known, pool_key
+from shared.wire.access import AGENT_SCOPES, Scope
+from tests.support.running_hub import ROOT, HubUnderTest, bearer, hub_over, job_of
+
+JOB = "default-01ARYZ6S410000000000000000"
+
+#: method, path, a scope that opens it
+ROUTES: list[tuple[str, str, Scope]] = [
+    ("POST", "/v1/jobs", Scope.JOBS_SUBMIT),
+    ("POST", "/v1/jobs/check", Scope.JOBS_SUBMIT),
+    ("GET", "/v1/jobs", Scope.JOBS_READ),
+    ("GET", f"/v1/jobs/{JOB}", Scope.JOBS_READ),
+    ("GET", f"/v1/jobs/{JOB}/payload", Scope.JOBS_READ),
+    ("GET", f"/v1/jobs/{JOB}/result", Scope.JOBS_READ),
+    ("GET", f"/v1/jobs/{JOB}/explain", Scope.JOBS_READ),
+    ("GET", f"/v1/jobs/{JOB}/events", Scope.JOBS_READ),
+    ("GET", f"/v1/jobs/{JOB}/artifacts", Scope.JOBS_READ),
+    ("GET", f"/v1/jobs/{JOB}/artifacts/a.png", Scope.JOBS_READ),
+    ("HEAD", f"/v1/jobs/{JOB}/artifacts/a.png", Scope.JOBS_READ),
+    ("PUT", f"/v1/jobs/{JOB}/artifacts/a.png?fence=1", Scope.OUTPUTS_WRITE),
+    ("POST", f"/v1/jobs/{JOB}/cancel", Scope.JOBS_CONTROL),
+    ("POST", "/v1/artifacts", Scope.JOBS_SUBMIT),
+    ("GET", "/v1/artifacts/art_1", Scope.JOBS_READ),
+    ("HEAD", "/v1/artifacts/art_1", Scope.JOBS_READ),
+    ("GET", "/v1/events?pool=nowhere", Scope.JOBS_READ),
+    ("GET", "/v1/queues", Scope.JOBS_READ),
+    ("GET", "/v1/workers", Scope.AGENTS_READ),
+    ("GET", "/v1/workers/w", Scope.AGENTS_READ),
+    ("GET", "/v1/agents", Scope.AGENTS_READ),
+    ("GET", "/v1/agents/a", Scope.AGENTS_READ),
+    ("POST", "/v1/agents/enroll", Scope.AGENTS_ENROLL),
+]
+OPEN = {"/healthz", "/readyz", "/version", "/metrics", "/openapi.json", "/docs"}
+KEY_SCOPES = [scope for scope in Scope if scope not in AGENT_SCOPES and scope is not Scope.ADMIN]
+
+each_route = pytest.mark.parametrize(("method", "path", "scope"), ROUTES)
+
+
+@pytest.fixture
+async def hub(store_url: str, tmp_path: Path) -> AsyncIterator[HubUnderTest]:
+    async with hub_over(store_url, tmp_path) as running:
+        yield running
+
+
+def shape(path: str) -> str:
+    """The path with its ids as parameters."""
+    plain = path.partition("?")[0].replace(JOB, "{job_id:str}").replace("a.png", "{name:path}")
+    for noun, name in (("artifacts/art_1", "artifact_id"), ("workers/w", "worker_id"), ("agents/a", "agent_id")):
+        if plain.endswith(f"/{noun}"):
+            plain = f"{plain.rpartition('/')[0]}/{{{name}:str}}"
+    return plain
+
+
+async def test_every_route_is_in_the_table(hub: HubUnderTest) -> None:
+    listed = {(method, shape(path)) for method, path, _ in ROUTES}
+    there = {
+        (str(method), route.path)
+        for route in create_app(hub.parts).routes
+        for handler in getattr(route, "route_handlers", [])
+        if isinstance(handler, HTTPRouteHandler)
+        for method in handler.http_methods
+        if method != "OPTIONS" and route.path not in OPEN
+    }
+    assert listed == there
+
+
+@each_route
+async def test_without_a_key_nothing_opens(hub: HubUnderTest, method: str, path: str, scope: Scope) -> None:
+    for headers in ({}, {"Authorization": "Basic eDp5"}, {"Authorization": "Bearer "}):
+        answer = await hub.stranger.request(method, path, headers=headers)
+        assert answer.status_code == 401
+        assert answer.headers["www-authenticate"] == "Bearer"
+
+
+@each_route
+async def test_an_unknown_key_opens_nothing(hub: HubUnderTest, method: str, path: str, scope: Scope) -> None:
+    for secret in ("mk_nonsense", "mt_nonsense", "ma_nonsense", "nonsense", f"{ROOT}x", ROOT[:-1]):
+        assert (await hub.stranger.request(method, path, headers=bearer(secret))).status_code == 401
+
+
+@each_route
+async def test_all_other_scopes_together_open_nothing(hub: HubUnderTest, method: str, path: str, scope: Scope) -> None:
+    headers = await hub.key(*(one for one in KEY_SCOPES if one is not scope))
+    answer = await hub.stranger.request(method, path, headers=headers)
+    assert answer.status_code == 403
+    if method != "HEAD":
+        assert answer.json()["code"] == "scope_missing"
+
+
+@each_route
+async def test_the_routes_own_scope_opens_it(hub: HubUnderTest, method: str, path: str, scope: Scope) -> None:
+    headers = await hub.key(scope) if scope not in AGENT_SCOPES else await hub.enrolled("a")
+    assert (await hub.stranger.request(method, path, headers=headers)).status_code not in {401, 403}
+
+
+@each_route
+async def test_an_agent_opens_its_own_routes_only(hub: HubUnderTest, method: str, path: str, scope: Scope) -> None:
+    answer = await hub.stranger.request(method, path, headers=await hub.enrolled("a"))
+    own = "/artifacts/art_1" in path or scope is Scope.OUTPUTS_WRITE
+    assert (answer.status_code == 403) is not own
+
+
+@each_route
+async def test_an_enrolment_token_only_enrols(hub: HubUnderTest, method: str, path: str, scope: Scope) -> None:
+    answer = await hub.stranger.request(method, path, headers=await hub.token())
+    assert (answer.status_code == 403) is (scope is not Scope.AGENTS_ENROLL)
+
+
+@each_route
+async def test_a_key_for_another_pool_is_refused(hub: HubUnderTest, method: str, path: str, scope: Scope) -> None:
+    if "/artifacts" in path and JOB not in path:
+        pytest.skip("uploaded inputs are of no pool")
+    headers = await hub.key(*KEY_SCOPES, pools=["eu"])
+    separator = "&" if "?" in path else "?"
+    if JOB in path:
+        answer = await hub.stranger.request(method, path, headers=headers)
+    elif method == "GET":
+        answer = await hub.stranger.request(
+            method, f"{path}{separator}pool=default".replace("nowhere&", "us&"), headers=headers
+        )
+    else:
+        body = {"hostname": "h", "pools": ["default"]} if "enroll" in path else job_of(pool="default")
+        answer = await hub.stranger.request(method, path, headers=headers, json=body)
+    assert answer.status_code == 403
+
+
+@pytest.mark.parametrize("path", sorted(OPEN))
+async def test_open_routes_need_no_key(hub: HubUnderTest, path: str) -> None:
+    assert (await hub.stranger.get(path)).status_code == 200
+
+
+async def test_admin_opens_all_but_the_agents_own(hub: HubUnderTest) -> None:
+    headers = await hub.key(Scope.ADMIN)
+    for method, path, scope in ROUTES:
+        answer = await hub.stranger.request(method, path, headers=headers)
+        assert (answer.status_code == 403) is (scope is Scope.OUTPUTS_WRITE), path
+
+
+async def test_revoked_key_opens_nothing(hub: HubUnderTest) -> None:
+    made, secret = await hub.parts.access.create(CredentialKind.KEY, "ci", scopes=[Scope.JOBS_READ])
+    assert (await hub.stranger.get("/v1/jobs", headers=bearer(secret))).status_code == 200
+    assert [one.id for one in await hub.parts.access.listed(CredentialKind.KEY)] == [made.id]
+    await hub.parts.access.revoke(CredentialKind.KEY, made.id)
+    assert (await hub.stranger.get("/v1/jobs", headers=bearer(secret))).status_code == 401
+    assert await hub.parts.access.listed(CredentialKind.KEY) == []
+
+
+async def test_expired_key_opens_nothing(hub: HubUnderTest) -> None:
+    _, secret = await hub.parts.access.create(CredentialKind.KEY, "ci", scopes=[Scope.JOBS_READ], lifetime_s=0)
+    assert (await hub.stranger.get("/v1/jobs", headers=bearer(secret))).status_code == 401
+
+
+async def test_store_holds_no_secret_and_only_known_keys(hub: HubUnderTest) -> None:
+    _, key = await hub.parts.access.create(CredentialKind.KEY, "ci", scopes=[Scope.JOBS_READ])
+    _, token = await hub.parts.access.create(CredentialKind.TOKEN, "rack", scopes=[Scope.AGENTS_ENROLL])
+    identity = (await hub.enrolled("a"))["Authorization"].removeprefix("Bearer ")
+    await hub.client.post("/v1/artifacts", content=b"x")
+    client = hub.parts.store.client
+    names = [name.decode() for name in await client.keys(pool_key(HUB, "*"))]
+    assert len(names) >= 7
+    assert [name for name in names if not known(name)] == []
+    dumped = b"".join([name.encode() + (await client.dump(name) or b"") for name in names])
+    for secret in (key, token, identity):
+        assert secret.encode() not in dumped
+        assert secret[3:].encode() not in dumped
