@@ -10,7 +10,6 @@
 
 from enum import Enum
 
-from agent.backoff import Dice
 from agent.errand import Errand
 from agent.events import AttemptKey
 from shared.wire.worker import HeldJob
@@ -111,7 +110,3 @@ class Held:
         """The heartbeat didn't arrive: its news, unless there are newer ones, go with the next."""
         if self._news is None:
             self._news = self._carried
-
-    def release_failed(self, now_s: float, dice: Dice) -> None:
-        """The release didn't arrive: again later."""
-        self.release.failed(now_s, dice)

@@ -11,13 +11,13 @@ It refuses to know how a call is made, what a job is, and what a service does.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import chain
 from math import inf
 
 from agent.actions import Abort, Action, Beat, Claim, Deliver, Register, Release, Run, Stop
 from agent.asking import Asking
 from agent.backoff import Dice
+from agent.drain import Drain
 from agent.events import (
     AttemptKey,
     AttemptStopped,
@@ -42,22 +42,10 @@ from agent.events import (
 )
 from agent.held import Held, Phase
 from agent.membership import Membership
+from agent.roster import Roster
 from shared.wire.worker import Claimed, Heartbeat, JobVerdict
 
-__all__ = ["DELIVERY_GRACE_S", "Drain", "Lifecycle"]
-
-#: how long after a drain's deadline services may take to stop, and outcomes to be delivered, in seconds
-DELIVERY_GRACE_S = 30.0
-
-
-@dataclass(frozen=True)
-class Drain:
-    """Finish what is held, claim no more."""
-
-    #: then running jobs are released, monotonic seconds
-    deadline_s: float
-    #: does the agent end afterwards?
-    stops: bool
+__all__ = ["Lifecycle"]
 
 
 class Lifecycle:
@@ -86,8 +74,7 @@ class Lifecycle:
         self._drain_timeout_s = drain_timeout_s
         self._dice = dice
         self._memberships = {pool: Membership(pool) for pool in pools}
-        self._askings = {worker_id: Asking(worker_id, pools) for worker_id in workers}
-        self._held = {held.attempt: held for held in resumed}
+        self._roster = Roster(workers, pools, resumed)
         self._out: list[Action] = []
         #: the drain under way; None: none
         self.drain: Drain | None = None
@@ -97,7 +84,7 @@ class Lifecycle:
     @property
     def held(self) -> tuple[Held, ...]:
         """The jobs it holds, oldest first."""
-        return tuple(self._held.values())
+        return tuple(self._roster)
 
     @property
     def due_at_s(self) -> float:
@@ -105,8 +92,8 @@ class Lifecycle:
         moments = (
             *(membership.due_at_s for membership in self._memberships.values()),
             *(asking.due_at_s for asking in self._free_workers()),
-            *(held.release.due_at_s for held in self._held.values()),
-            *self._drain_moments(),
+            *(held.release.due_at_s for held in self._roster),
+            *(self.drain.moments(any_running=self._roster.any_running()) if self.drain else ()),
         )
         return min(moments, default=inf)
 
@@ -150,7 +137,7 @@ class Lifecycle:
     def _start(self, now_s: float) -> None:
         for membership in self._memberships.values():
             membership.unknown(now_s)
-        self._out += [Deliver(*held.attempt) for held in self._held.values()]
+        self._out += [Deliver(*held.attempt) for held in self._roster]
 
     def _hear(
         self, event: BeatAnswered | Registered | Unregistered | FactsChanged | Woken | Nudged, now_s: float
@@ -160,33 +147,28 @@ class Lifecycle:
                 self._beat_answered(event, now_s)
             case Registered(pool):
                 self._memberships[pool].registered(now_s)
-                self._want_claims(now_s, [pool])
+                self._roster.want_claims(now_s, [pool])
             case Unregistered(pool, worker_id):
-                self._askings[worker_id].failed(now_s, self._dice)
+                self._roster.asking(worker_id).failed(now_s, self._dice)
                 self._memberships[pool].unknown(now_s)
             case FactsChanged():
                 for membership in self._memberships.values():
                     membership.registration.want(now_s)
             case Woken(pool, worker_id):
-                self._want_claims(now_s, [pool], among=[worker_id])
+                self._roster.want_claims(now_s, [pool], only=worker_id)
             case Nudged(pool):
                 self._memberships[pool].pulse.want(now_s)
 
-    def _want_claims(self, now_s: float, pools: Sequence[str] | None = None, among: Sequence[str] = ()) -> None:
-        """Let workers ask: those named that exist (an old wake may name others), or all. A busy one asks when free."""
-        for worker_id in among or self._askings:
-            if worker_id in self._askings and not self._is_busy(worker_id):
-                self._askings[worker_id].want(now_s, pools)
-
     def _claim_answered(self, worker_id: str, claimed: Claimed | None, now_s: float) -> None:
-        asking = self._askings[worker_id]
+        asking = self._roster.asking(worker_id)
         if claimed is None:
             asking.found_nothing(now_s, self._dice)
             return
         asking.found_job()
         self._memberships[claimed.pool].learn_lease(claimed.lease_ms / 1000, now_s)
         attempt = AttemptKey(claimed.job_id, claimed.fence)
-        held = self._held[attempt] = Held(attempt, pool=claimed.pool, worker_id=worker_id)
+        held = Held(attempt, pool=claimed.pool, worker_id=worker_id)
+        self._roster.hold(held)
         if self.drain is None:
             self._out.append(Run(claimed))
         else:
@@ -207,7 +189,7 @@ class Lifecycle:
             self._judge(verdict)
 
     def _judge(self, verdict: JobVerdict) -> None:
-        held = self._held.get(AttemptKey(verdict.job_id, verdict.fence))
+        held = self._roster.find(AttemptKey(verdict.job_id, verdict.fence))
         if held is None:  # it ended while the heartbeat was on its way
             return
         if verdict.word == "cancel":
@@ -224,22 +206,20 @@ class Lifecycle:
             case Register(pool):
                 self._memberships[pool].registration.failed(now_s, self._dice)
             case Claim(_, worker_id):
-                self._askings[worker_id].failed(now_s, self._dice)
+                self._roster.asking(worker_id).failed(now_s, self._dice)
             case Beat(pool):
                 self._memberships[pool].beat_failed(now_s, self._dice)
-                for held in self._held_in(pool):
+                for held in self._roster.held_in(pool):
                     held.beat_failed()
             case Release():
-                self._held[AttemptKey(action.job_id, action.fence)].release_failed(now_s, self._dice)
+                self._required(AttemptKey(action.job_id, action.fence)).release.failed(now_s, self._dice)
 
     # -- a held job's way ----------------------------------------------------------------------------------------
 
     def _advance(
         self, event: ProgressMade | ServiceEnded | Spooled | AttemptStopped | Delivered | Released, now_s: float
     ) -> None:
-        held = self._held.get(event.attempt)
-        if held is None:
-            raise AssertionError(f"{type(event).__name__} came for {event.attempt}, which isn't held")
+        held = self._required(event.attempt)
         match event:
             case ProgressMade():
                 if held.note(event.progress):
@@ -254,40 +234,34 @@ class Lifecycle:
                 self._attempt_stopped(held, now_s)
             case Delivered():
                 held.require(Phase.DELIVERING)
-                self._let_go(held, now_s)
+                self._roster.let_go(held, now_s, self._dice)
             case Released():
                 held.require(Phase.RELEASING)
-                self._let_go(held, now_s)
+                self._roster.let_go(held, now_s, self._dice)
 
     def _attempt_stopped(self, held: Held, now_s: float) -> None:
         unasked = held.phase in {Phase.RUNNING, Phase.DELIVERING}
         if held.stopped(now_s):
-            self._let_go(held, now_s)
+            self._roster.let_go(held, now_s, self._dice)
         elif unasked:  # its outcome couldn't be kept: the worker is slow to take the next job
             held.rests_worker = True
 
-    def _let_go(self, held: Held, now_s: float) -> None:
-        del self._held[held.attempt]
-        asking = self._askings.get(held.worker_id)
-        if asking is None or self._is_busy(held.worker_id):
-            return
-        if held.rests_worker:
-            asking.rest(now_s, self._dice)
-        else:
-            asking.want(now_s)
+    def _required(self, attempt: AttemptKey) -> Held:
+        held = self._roster.find(attempt)
+        if held is None:
+            raise AssertionError(f"something was answered for {attempt}, which isn't held")
+        return held
 
     # -- drain and stop ------------------------------------------------------------------------------------------
 
     def _begin_drain(self, now_s: float, *, stops: bool) -> None:
-        """Drain; asked twice, the earlier deadline and the wish to stop hold."""
-        before = self.drain or Drain(inf, stops=False)
-        self.drain = Drain(min(before.deadline_s, now_s + self._drain_timeout_s), stops=before.stops or stops)
+        self.drain = Drain(now_s + self._drain_timeout_s, stops=stops).joined(self.drain)
 
     def _end_drain(self, now_s: float) -> None:
         """Claim again, unless the agent is about to end."""
         if self.drain is not None and not self.drain.stops:
             self.drain = None
-            self._want_claims(now_s)
+            self._roster.want_claims(now_s)
 
     def _stop(self) -> None:
         self.is_over = True
@@ -305,11 +279,9 @@ class Lifecycle:
 
     def _follow_drain(self, drain: Drain, now_s: float) -> None:
         if now_s >= drain.deadline_s:
-            for held in self.held:
-                if held.phase is Phase.RUNNING:
-                    self._abort(held, Phase.STOPPING)
-        is_empty = not self._held and not any(asking.is_claiming for asking in self._askings.values())
-        if drain.stops and (is_empty or now_s >= drain.deadline_s + DELIVERY_GRACE_S):
+            for held in self._roster:
+                self._abort(held, Phase.STOPPING)
+        if drain.is_over(now_s, is_quiet=self._roster.is_quiet):
             self._stop()
 
     def _registrations(self, now_s: float) -> Iterator[Action]:
@@ -318,7 +290,7 @@ class Lifecycle:
                 yield Register(membership.pool)
 
     def _releases(self, now_s: float) -> Iterator[Action]:
-        for held in self._held.values():
+        for held in self._roster:
             if held.release.start(now_s):
                 yield Release(held.pool, held.attempt.job_id, held.attempt.fence, held.worker_id)
 
@@ -332,26 +304,11 @@ class Lifecycle:
     def _beats(self, now_s: float) -> Iterator[Action]:
         for membership in self._memberships.values():
             if membership.is_registered and membership.pulse.start(now_s):
-                beats = tuple(held.beat() for held in self._held_in(membership.pool))
+                beats = tuple(held.beat() for held in self._roster.held_in(membership.pool))
                 yield Beat(membership.pool, Heartbeat(self._agent_id, beats))
-
-    def _drain_moments(self) -> Iterator[float]:
-        if self.drain is None:
-            return
-        if any(held.phase is Phase.RUNNING for held in self._held.values()):
-            yield self.drain.deadline_s
-        if self.drain.stops:
-            yield self.drain.deadline_s + DELIVERY_GRACE_S
 
     def _free_workers(self) -> list[Asking]:
         """The workers that may claim: no drain, a pool to ask, no job held."""
         if self.drain is not None or not any(one.is_registered for one in self._memberships.values()):
             return []
-        busy = {held.worker_id for held in self._held.values()}
-        return [asking for worker_id, asking in self._askings.items() if worker_id not in busy]
-
-    def _is_busy(self, worker_id: str) -> bool:
-        return any(held.worker_id == worker_id for held in self._held.values())
-
-    def _held_in(self, pool: str) -> list[Held]:
-        return [held for held in self._held.values() if held.pool == pool]
+        return self._roster.free()

@@ -5,14 +5,13 @@ import re
 import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing
-from datetime import UTC, datetime
 
 import click
 import msgspec
 
 from shared.cli.exits import usage
 from shared.cli.options import Asking, asking
-from shared.cli.output import plain, print_json
+from shared.cli.output import plain, print_json, time_of_day
 from shared.client import Hub
 from shared.errors import Unavailable
 from shared.wire.views import Event
@@ -39,6 +38,7 @@ def events(asking: Asking, *, follow: bool, since: str | None, topics: tuple[str
     cursor = cursor_at(since or "1h") if since or not follow else None
 
     async def told(hub: Hub) -> None:
+        await hub.version()  # a hub that is slow to connect mustn't look quiet
         stream = hub.events(pool=pool, topics=topics, cursor=cursor, on_outage=outage)
         async with aclosing(stream):
             if follow:
@@ -79,11 +79,9 @@ def print_found(found: list[Event], *, as_json: bool) -> None:
 
 def line(event: Event) -> str:
     """An event for people."""
-    at = datetime.fromtimestamp(event.at_ms / 1000, UTC).astimezone().strftime("%H:%M:%S.%f")[:-3]
     about = " ".join(filter(None, (event.job_id, event.worker_id, event.agent_id)))
-    return plain(
-        f"{at}  {event.type:<18}  {about}" + (f"  {msgspec.json.encode(event.data).decode()}" if event.data else "")
-    )
+    facts = msgspec.json.encode(event.data).decode() if event.data else ""
+    return plain(f"{time_of_day(event.at_ms)}  {event.type:<18}  {about}  {facts}".rstrip())
 
 
 def outage(error: Unavailable) -> None:

@@ -1,15 +1,13 @@
 """`muster jobs`, `job`, `cancel`: look at jobs and stop them."""
 
-from collections.abc import Iterator
 from contextlib import aclosing
-from datetime import UTC, datetime
 from typing import Any
 
 import click
 
 from shared.cli.exits import FAILED, code_of, tell
 from shared.cli.options import Asking, asking, pairs
-from shared.cli.output import age, plain, print_json, print_sheet, print_table, size
+from shared.cli.output import age, plain, print_json, print_sheet, print_table, size, time_of_day
 from shared.cli.outputs import outputs_of
 from shared.client import Hub
 from shared.errors import MusterError
@@ -32,15 +30,12 @@ MOST_PER_PAGE = 200
 @asking
 def jobs(asking: Asking, *, limit: int, label: str | None, **filters: str | None) -> None:
     """List jobs, newest first."""
-    wanted = (
-        {**filters, "label": next((f"{key}:{value}" for key, value in pairs("--label", (label,)).items()), None)}
-        if label
-        else filters
-    )
+    if label is not None:
+        filters["label"] = ":".join(*pairs("--label", (label,)).items())
 
     async def listed(hub: Hub) -> list[JobView]:
         found: list[JobView] = []
-        async with aclosing(hub.jobs.list(**wanted, limit=min(limit, MOST_PER_PAGE))) as pages:
+        async with aclosing(hub.jobs.list(**filters, limit=min(limit, MOST_PER_PAGE))) as pages:
             async for one in pages:
                 found.append(one)
                 if len(found) == limit:
@@ -135,8 +130,7 @@ def sheet(one: JobView) -> dict[str, Any]:
     }
 
 
-def line(entry: HistoryEntry) -> Iterator[object]:
+def line(entry: HistoryEntry) -> tuple[object, ...]:
     """A row of the history."""
-    yield datetime.fromtimestamp(entry.at_ms / 1000, UTC).astimezone().strftime("%H:%M:%S.%f")[:-3]
-    yield from (entry.event, entry.worker_id, entry.attempt)
-    yield ": ".join(filter(None, (entry.failure_class, entry.message)))
+    said = ": ".join(filter(None, (entry.failure_class, entry.message)))
+    return (time_of_day(entry.at_ms), entry.event, entry.worker_id, entry.attempt, said)

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import wraps
@@ -73,13 +74,13 @@ def json_object(name: str, text: str | None) -> dict[str, Any]:
 
 def read_json(name: str, file: str) -> Any:
     """The JSON document in a file, `-` for standard input. Raises: UsageError."""
-    return parsed(f"{name} {file}", read_text(name, file))
+    return parsed(f"{name} {file}", text_of(name, file))
 
 
-def read_text(name: str, file: str) -> str:
+def text_of(name: str, file: str) -> str:
     """The text of a file, `-` for standard input. Raises: UsageError."""
     try:
-        return click.get_text_stream("stdin").read() if file == "-" else Path(file).read_text(encoding="utf-8")
+        return sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         said = error.strerror if isinstance(error, OSError) else "it isn't UTF-8 text"
         raise usage(f"{name}: {file} can't be read: {said}") from None

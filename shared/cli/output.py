@@ -7,6 +7,7 @@
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -15,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["age", "console", "plain", "print_json", "print_sheet", "print_table", "size"]
+__all__ = ["age", "console", "plain", "print_json", "print_sheet", "print_table", "size", "time_of_day"]
 
 #: nothing is cut where nobody looks at a terminal, in columns
 ENDLESS = 100_000
@@ -90,6 +91,11 @@ def age(at_ms: int | None, now_ms: int | None = None) -> str:
         if passed_s >= 2 * unit_s:
             return f"{passed_s // unit_s}{letter}"
     return f"{passed_s}s"
+
+
+def time_of_day(at_ms: int) -> str:
+    """The local time of that moment, to the millisecond."""
+    return datetime.fromtimestamp(at_ms / 1000, UTC).astimezone().strftime("%H:%M:%S.%f")[:-3]
 
 
 def size(count_bytes: int) -> str:

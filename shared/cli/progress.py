@@ -79,20 +79,13 @@ class Bar:
         if not state:
             return
         where = f" on {plain(event.worker_id)}" if event.worker_id and state == "active" else ""
-        self._progress.update(self._task, description=state + where, message=said(event), **self._reach(event))
+        done = reached(event)
+        total = None if done is None else 1.0
+        self._progress.update(self._task, description=state + where, message=said(event), completed=done, total=total)
 
     def outage(self, error: Unavailable) -> None:
         """Say so, and leave the bar where it is."""
         self._progress.update(self._task, message=f"waiting for the hub: {plain(error.detail)}")
-
-    def _reach(self, event: Event) -> dict[str, float]:
-        """How far it is; another attempt begins anew."""
-        done = share(event)
-        if event.type == "job.completed":
-            done = 1.0
-        if event.type == "job.claimed":
-            done = 0.0
-        return {} if done is None else {"total": 1.0, "completed": done}
 
 
 class Lines:
@@ -141,6 +134,11 @@ def share(event: Event) -> float | None:
     """How far the job is, 0 to 1; None: the event doesn't say."""
     value = (event.data or {}).get("value") if event.type == "job.progress" else None
     return float(value) if isinstance(value, int | float) else None
+
+
+def reached(event: Event) -> float | None:
+    """How far a bar is after the event, 0 to 1: another attempt begins anew; None: as before."""
+    return {"job.completed": 1.0, "job.claimed": 0.0}.get(event.type, share(event))
 
 
 def said(event: Event) -> str:

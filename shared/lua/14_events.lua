@@ -29,7 +29,9 @@ end
 -- Append to a job's history, and to the stream as `job.<event>`. `more` = {attempt=, failure_class=, message=}.
 function events.job(pool, now, event, job, more)
   more = more or {}
-  local extra = flat_json({'attempt', tonumber(more.attempt), 'failure_class', more.failure_class, 'message', more.message}, 6)
+  local extra = flat_json({
+    'attempt', tonumber(more.attempt), 'failure_class', more.failure_class, 'message', more.message,
+  }, 6)
   events.add(pool, now, 'job.' .. event, {
     job_id = job.id, worker_id = job.worker_id, fence = job.fence, data = extra ~= '{}' and extra or nil,
   })

@@ -68,16 +68,18 @@ end
 local function load_job_class(pool, name)
   local stored = read_fields(pool .. 'class:' .. name, 'requirement', 'version', 'avoid', 'attributes')
   if not stored.requirement then return nil end
+  local sound, requirement = pcall(documents.requirement, stored.requirement)
+  if not sound then return nil end
   local class = {name = name, version = tonumber(stored.version), avoid = stored.avoid, attributes = {}}
   class.text = stored.requirement
-  class.requirement = documents.requirement(stored.requirement)
+  class.requirement = requirement
   class.attributes.service = class.requirement.service
   local part = cmsgpack.unpack(stored.attributes)
   for i = 1, #part, 2 do class.attributes[part[i]] = part[i + 1] end
   return class
 end
 
--- The job class of this name, or nil: {name, requirement, attributes, version, avoid, text}.
+-- The job class of this name, or nil when there is none or it can't be read: {name, requirement, attributes, version, avoid, text}.
 function classes.job(pool, name)
   local known = job_classes[name]
   if known then return known end
@@ -99,15 +101,16 @@ function classes.intern_worker(pool, capability, accepts)
   return name
 end
 
--- The worker class of this name, or nil: {capability, accepts}.
+-- The worker class of this name, or nil when there is none or it can't be read: {capability, accepts}.
 function classes.worker(pool, name)
   local known = worker_classes[name]
   if known then return known end
   local stored = read_fields(pool .. 'wclass:' .. name, 'capability', 'accepts')
   if not stored.capability then return nil end
-  local class = {
-    capability = documents.capability(stored.capability), accepts = documents.accepts(stored.accepts),
-  }
+  local sound, capability = pcall(documents.capability, stored.capability)
+  local readable, accepts = pcall(documents.accepts, stored.accepts)
+  if not sound or not readable then return nil end
+  local class = {capability = capability, accepts = accepts}
   if worker_class_count >= LIMITS.memo / 10 then worker_classes, worker_class_count = {}, 0 end
   worker_classes[name], worker_class_count = class, worker_class_count + 1
   return class

@@ -3,7 +3,7 @@
 -- Order is one exact integer: higher priority first, then the sequence number given at submit. Equal order happens only
 -- within a workflow and goes by step, then submit, through the member's text.
 -- - `heads`  workable class → order of its first job
--- - `rises`  class → number of the last time its head came into being or moved forward (a worker class catches up by it)
+-- - `rises`  class → number of the last time its head came into being or moved forward (worker classes catch up by it)
 local queue = {}
 
 local PRIORITY_STEP = 8796093022208 -- 2^43 sequence numbers per priority

@@ -1,7 +1,8 @@
 -- Wake-up: a worker that found nothing is parked; a job that comes wakes one parked worker that can run it.
 --
 -- - A worker is parked by the same call that found nothing for it: no wake can be lost between.
--- - A wake takes the worker out of `parked`: two jobs never wake the same one. One that isn't followed by a claim passes on.
+-- - A wake takes the worker out of `parked`: two jobs never wake the same one.
+-- - A wake that isn't followed by a claim passes on.
 local wake = {}
 
 -- Park a worker. `worker` = {id, class, agent_id}.

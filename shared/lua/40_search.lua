@@ -38,7 +38,8 @@ end
 -- Take new and risen heads into the index; answers whether all were read.
 local function catch_up(pool, worker_class)
   local since = seen(pool, worker_class)
-  local risen = redis.call('ZRANGEBYSCORE', pool .. 'rises', '(' .. since, '+inf', 'WITHSCORES', 'LIMIT', 0, LIMITS.rises)
+  local risen = redis.call('ZRANGEBYSCORE', pool .. 'rises', '(' .. since, '+inf', 'WITHSCORES',
+    'LIMIT', 0, LIMITS.rises)
   local index = pool .. 'feasible:' .. worker_class
   for i = 1, #risen, 2 do
     local order = redis.call('ZSCORE', pool .. 'heads', risen[i])

@@ -1,7 +1,7 @@
 -- What follows a failed attempt: decided here, by class, not by the connector's mood.
 local retry = {}
 
--- Failure classes that are tried again; `elsewhere` ones avoid the worker at once, the others as well while another can.
+-- Failure classes that are tried again, elsewhere while another worker can.
 local RETRIED = {
   auth = true, unfit = true, oom = true, service = true, network = true, timeout = true, stalled = true, lost = true,
 }

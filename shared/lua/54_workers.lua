@@ -52,7 +52,8 @@ function workers.register(pool, now, agent_id, facts)
   redis.call('ZADD', pool .. 'workers', 0, facts.id)
   redis.call('SADD', pool .. 'agent-workers:' .. agent_id, facts.id)
   if before ~= class then
-    events.add(pool, now, before and 'worker.changed' or 'worker.registered', {worker_id = facts.id, agent_id = agent_id})
+    local event = before and 'worker.changed' or 'worker.registered'
+    events.add(pool, now, event, {worker_id = facts.id, agent_id = agent_id})
   end
 end
 

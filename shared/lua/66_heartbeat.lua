@@ -10,7 +10,9 @@ local function note_progress(pool, now, job, progress)
   if progress == '' then return end
   redis.call('SET', pool .. 'progress:' .. job.id, progress)
   if job.stall_ms then jobs.set(pool, job, {stall_at_ms = now + tonumber(job.stall_ms)}) end
-  events.add(pool, now, 'job.progress', {job_id = job.id, worker_id = job.worker_id, fence = job.fence, data = progress})
+  events.add(pool, now, 'job.progress', {
+    job_id = job.id, worker_id = job.worker_id, fence = job.fence, data = progress,
+  })
 end
 
 -- While a result is delivered only the lease and a cancel's grace count.
@@ -52,7 +54,8 @@ local function muster_heartbeat(keys, args)
   end
   for i = 4, #args, 5 do
     answer[#answer + 1] = beat(pool, now, {
-      id = args[i], fence = args[i + 1], worker_id = args[i + 2], progress = args[i + 3], delivering = args[i + 4] == '1',
+      id = args[i], fence = args[i + 1], worker_id = args[i + 2], progress = args[i + 3],
+      delivering = args[i + 4] == '1',
     })
   end
   sweep.urgent(pool, now)

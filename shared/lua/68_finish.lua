@@ -32,7 +32,8 @@ end
 -- muster_fail: the attempt failed.
 -- ARGV  1: job id, 2: fence, 3: worker id, 4: failure class, 5: message
 -- Answers {'OK'} | {'STALE'} | {'CLASS'}: not a class that a worker reports
--- Moves active → scheduled (tried again) | failed | cancelled (when that was asked). Events job.retrying .failed .cancelled
+-- Moves active → scheduled (tried again) | failed | cancelled (when that was asked).
+-- Events job.retrying .failed .cancelled
 local function muster_fail(keys, args)
   local pool, now = pool_of(keys[1]), now_ms()
   if not retry.is_reported(args[4]) then return {'CLASS'} end

@@ -31,7 +31,14 @@ _LEAVES = IDENTITY_PATHS | {
     *("customer_id", "service", "workflow.id"),
 }
 
-_SYMBOLS = {">": "gt", ">=": "gte", "<": "lt", "<=": "lte", "=": "eq", "==": "eq", "!=": "ne", "<>": "ne", "~": "like"}
+#: words of other languages that are hardly names of capabilities
+_FOREIGN = dict(
+    pair.split()
+    for pair in (
+        *("> gt", ">= gte", "< lt", "<= lte", "= eq", "== eq", "!= ne", "<> ne", "~ like"),
+        *("equals eq", "nin not_in", "contains has", "regex like", "matches like"),
+    )
+)
 
 #: words without their underscores, as they are found again in `$gte`, `notIn`, `GTE`, `gte2`
 _BARE = {word.replace("_", ""): word for word in sorted(WORDS)}
@@ -40,7 +47,7 @@ _BARE = {word.replace("_", ""): word for word in sorted(WORDS)}
 _LONG = sorted(word for word in WORDS if len(word) >= 3 and word != "has")  # noqa: PLR2004 - reason above
 
 _SLIP = 0.82
-_ANY_LIKENESS = 0.5
+_ANY_LIKENESS = 0.6
 
 
 def nearest(name: str, names: Iterable[str]) -> str | None:
@@ -58,7 +65,7 @@ def meant_word(key: str, path: str) -> str | None:
     """
     if "." in key and path not in _LEAVES:
         return None
-    looks_like = _SYMBOLS.get(key) or _BARE.get(re.sub("[^a-z]", "", key.lower())) or _closest(key, _SLIP)
+    looks_like = _FOREIGN.get(key) or _BARE.get(re.sub("[^a-z]", "", key.lower())) or _closest(key, _SLIP)
     if not path:
         return looks_like if looks_like in COMBINATORS else None
     if looks_like or path not in _LEAVES:

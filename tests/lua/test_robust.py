@@ -109,3 +109,14 @@ async def test_the_library_knows_the_same_transitions_as_the_wire(broker: Broker
 async def test_the_store_refuses_a_library_that_does_not_compile(broker: Broker) -> None:
     with pytest.raises((Bug, ResponseError)):
         await broker.store.load_library("#!lua name=muster\nthis is no lua")
+
+
+async def test_a_damaged_class_does_not_stop_claims_of_others(broker: Broker) -> None:
+    await broker.join()
+    damaged = await broker.submit(requires={"ram_gb": {"exists": False}})
+    sound = await broker.submit()
+    name = await broker.store.client.hget(f"muster:{{default}}:job:{damaged}", "class")
+    await broker.store.client.hset(f"muster:{{default}}:class:{name.decode()}", "requirement", "{nonsense")
+    await broker.store.client.execute_command("FUNCTION", "FLUSH")  # and with it what was remembered
+    await broker.reload()
+    assert (await broker.must_claim()).job_id == sound

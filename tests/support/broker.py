@@ -44,11 +44,15 @@ class Broker:
     async def on(cls, url: str) -> "Broker":
         """A broker on an empty server."""
         broker = cls(Store.at(url))
-        text, seams = CLOCK_LINE.subn(TEST_CLOCK, join().text)
-        assert seams == 1, "the clock is read in one line"
-        await broker.store.load_library(text)
+        await broker.reload()
         await broker.pass_ms(0)
         return broker
+
+    async def reload(self) -> None:
+        """Load the library anew, with the clock in the test's hand: all that it remembered is gone."""
+        text, seams = CLOCK_LINE.subn(TEST_CLOCK, join().text)
+        assert seams == 1, "the clock is read in one line"
+        await self.store.load_library(text)
 
     async def close(self) -> None:
         await self.workers.close()

@@ -54,7 +54,8 @@ class LuaMatcher:
 
     def class_takes(self, job: CompiledJob, worker: CompiledWorker) -> bool | None:
         """The verdict on all workers of its class: None when it depends on which of them it is."""
-        return self._ask(job, worker, None)[0]
+        answer: bool | None = self._ask(job, worker, None)[0]
+        return answer
 
     def _ask(self, job: CompiledJob, worker: CompiledWorker, identity: str | None) -> tuple[Any, Any, Any]:
         attributes = json.dumps(job.attributes)

@@ -128,3 +128,9 @@ def test_any_type_decodes() -> None:
     with pytest.raises(InvalidDocument) as refused:
         decode(list[Progress], b'[{"value": 2}]')
     assert refused.value.pointer == "/0/value"
+
+
+def test_a_pointer_ends_at_the_last_place_that_is_known() -> None:
+    with pytest.raises(InvalidDocument) as refused:
+        decode(dict[str, list[Progress]], b'{"x": [{"value": 2}]}')
+    assert refused.value.pointer == ""

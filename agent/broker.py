@@ -1,0 +1,51 @@
+"""What the agent needs of a broker: the port that `shared.store.workers.Workers` fills, and a test's twin.
+
+Every call may be repeated when its answer was lost. Calls raise `Unavailable` when the broker can't be reached.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from shared.store.workers import Finish, Signal
+from shared.wire.states import FailureClass
+from shared.wire.worker import AgentFacts, Claimed, Heartbeat, HeartbeatAnswer, WorkerFacts
+
+__all__ = ["Broker"]
+
+
+class Broker(Protocol):
+    """The agent's side of the broker, in the order of a job's life."""
+
+    async def register(self, pool: str, agent: AgentFacts, workers: Sequence[WorkerFacts]) -> None:
+        """Make the agent and exactly these workers known. Raises: Conflict, when another agent has one of them."""
+        ...
+
+    async def wait(self, pools: Sequence[str], agent_id: str, *, timeout_s: float) -> list[tuple[str, Signal, str]]:
+        """Signals `(pool, signal, id)` for the agent; empty after `timeout_s` without one."""
+        ...
+
+    async def claim(self, pool: str, worker_id: str, *, park: bool = True) -> Claimed | None:
+        """The best job for the worker; None: nothing, and it is parked. Raises: NotFound, when it isn't registered."""
+        ...
+
+    async def heartbeat(self, pool: str, beat: Heartbeat) -> HeartbeatAnswer:
+        """Extend the leases of held jobs, deliver progress, learn of cancels and commands."""
+        ...
+
+    async def complete(self, pool: str, job_id: str, fence: int, worker_id: str, *, result: bytes) -> Finish:
+        """Finish the job with its result, JSON text."""
+        ...
+
+    async def fail(
+        self, pool: str, job_id: str, fence: int, worker_id: str, *, failure_class: FailureClass, message: str
+    ) -> Finish:
+        """End the attempt; the store decides by class whether the job is tried again."""
+        ...
+
+    async def release(self, pool: str, job_id: str, fence: int, worker_id: str) -> Finish:
+        """Give the job back unharmed."""
+        ...
+
+    async def deregister(self, pool: str, agent_id: str) -> None:
+        """Say good-bye; jobs still held go back unharmed."""
+        ...
