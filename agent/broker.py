@@ -16,8 +16,12 @@ __all__ = ["Broker"]
 class Broker(Protocol):
     """The agent's side of the broker, in the order of a job's life."""
 
-    async def register(self, pool: str, agent: AgentFacts, workers: Sequence[WorkerFacts]) -> None:
-        """Make the agent and exactly these workers known. Raises: Conflict, when another agent has one of them."""
+    async def register(self, pool: str, agent: AgentFacts, workers: Sequence[WorkerFacts]) -> int:
+        """Make the agent and exactly these workers known; answers the pool's lease in milliseconds.
+
+        Raises:
+            Conflict: a living other agent has one of these workers.
+        """
         ...
 
     async def wait(self, pools: Sequence[str], agent_id: str, *, timeout_s: float) -> list[tuple[str, Signal, str]]:

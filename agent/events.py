@@ -47,6 +47,8 @@ class Registered:
     """The store knows the agent and its workers in this pool."""
 
     pool: str
+    #: who says nothing for so long is lost
+    lease_ms: int
 
 
 @dataclass(frozen=True)

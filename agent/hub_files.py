@@ -2,12 +2,13 @@
 
 - It knows the two routes and nothing of jobs; whoever calls it decides what a refusal means.
 - A file counts as sent when the hub answers with its SHA-256.
+- A refusal counts when it is the hub's own: what a proxy or another program says in its place is an outage.
 """
 
 import asyncio
 import hashlib
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import aclosing, contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,7 +18,7 @@ import msgspec
 from agent.events import AttemptKey
 from agent.outcome import SpooledOutput
 from shared.client.connection import Connection, quoted
-from shared.errors import Refused, TooLarge, Unavailable
+from shared.errors import MusterError, Refused, TooLarge, Unavailable
 
 __all__ = ["HubFiles", "output_url", "write_bounded"]
 
@@ -71,17 +72,20 @@ class HubFiles:
             NotFound: there is no such artifact (any more).
             TooLarge: it has more than `limit_bytes`.
         """
-        async with self._hub.stream("GET", f"/v1/artifacts/{quoted(artifact_id)}") as response:
-            sha256 = await write_bounded(response, target, limit_bytes=limit_bytes)
-            wanted = response.headers.get("etag", "").strip('"')
+        path = f"/v1/artifacts/{quoted(artifact_id)}"
+        with _hub_speaks():
+            async with self._hub.stream("GET", path) as response:
+                sha256 = await write_bounded(response, target, limit_bytes=limit_bytes)
+                wanted = response.headers.get("etag", "").strip('"')
         if wanted != sha256:
             raise Unavailable(f"artifact {artifact_id} arrived with another SHA-256 than it is stored with")
 
     async def _put(self, attempt: AttemptKey, output: SpooledOutput, chunks: AsyncIterator[bytes]) -> _Stored:
         headers = {"Content-Type": output.content_type, "Content-Length": str(output.bytes)}
         path, query = output_url(attempt.job_id, output.name), {"fence": attempt.fence}
-        async with self._hub.stream("PUT", path, query=query, headers=headers, body=chunks) as response:
-            return msgspec.json.decode(await response.aread(), type=_Stored)
+        with _hub_speaks():
+            async with self._hub.stream("PUT", path, query=query, headers=headers, body=chunks) as response:
+                return _stored(await response.aread())
 
 
 async def write_bounded(response: httpx2.Response, target: Path, *, limit_bytes: int) -> str:
@@ -99,6 +103,23 @@ async def write_bounded(response: httpx2.Response, target: Path, *, limit_bytes:
             digest.update(chunk)
             await asyncio.to_thread(file.write, chunk)
     return digest.hexdigest()
+
+
+@contextmanager
+def _hub_speaks() -> Iterator[None]:
+    try:
+        yield
+    except MusterError as error:
+        if error.code == "not_a_hub":
+            raise Unavailable(error.detail, code=error.code) from error
+        raise
+
+
+def _stored(body: bytes) -> _Stored:
+    try:
+        return msgspec.json.decode(body, type=_Stored)
+    except msgspec.DecodeError as error:
+        raise Unavailable(f"an upload was answered, and not as a hub does: {error}", code="not_a_hub") from error
 
 
 async def _chunks(file: BinaryIO) -> AsyncGenerator[bytes, None]:

@@ -2,7 +2,8 @@
 
 - The agent's key goes to its own hub only, never to an input's URL.
 - Files are named by number: a job's names never become paths.
-- What a moment's outage spoils is tried again; what the job got wrong ends it as `bad_input`.
+- What a moment's outage spoils is tried again; what the job got wrong ends it as `bad_input`,
+  a key that the hub doesn't take as `auth`.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -13,7 +14,7 @@ import httpx2
 from agent.backoff import Dice, delay_s
 from agent.connectors.base import ServiceFault
 from agent.hub_files import HubFiles, write_bounded
-from shared.errors import MusterError, Refused, Unavailable
+from shared.errors import MusterError, NotAllowed, Refused, Unavailable
 from shared.log import get
 from shared.wire.job import JobInput
 from shared.wire.states import FailureClass
@@ -53,13 +54,12 @@ class Inputs:
 
         Args:
             inputs: of the job.
-            folder: is made.
+            folder: an empty one.
 
         Raises:
-            ServiceFault: `bad_input` when one isn't to be had, `network` when that may be different later.
+            ServiceFault: `bad_input` or `auth` when one isn't to be had, `network` when that may be different later.
             OSError: the disk is full.
         """
-        folder.mkdir(parents=True)
         targets = {one.name: folder / f"{number}{_suffix(one.name)}" for number, one in enumerate(inputs)}
         for one in inputs:
             await self._fetch_patiently(one, targets[one.name])
@@ -70,7 +70,10 @@ class Inputs:
             try:
                 await self._fetch_once(wanted, target)
             except Refused as refusal:
-                raise ServiceFault(FailureClass.BAD_INPUT, f"input {wanted.name!r}: {refusal.detail}") from refusal
+                is_own = isinstance(refusal, NotAllowed)
+                raise ServiceFault(
+                    FailureClass.AUTH if is_own else FailureClass.BAD_INPUT, f"input {wanted.name!r}: {refusal.detail}"
+                ) from refusal
             except MusterError as outage:
                 if tries == TRIES:
                     raise ServiceFault(FailureClass.NETWORK, f"input {wanted.name!r}: {outage.detail}") from outage

@@ -86,6 +86,10 @@ class Lifecycle:
         """The jobs it holds, oldest first."""
         return tuple(self._roster)
 
+    def holds(self, attempt: AttemptKey) -> bool:
+        """Does it hold this attempt?"""
+        return self._roster.find(attempt) is not None
+
     @property
     def due_at_s(self) -> float:
         """When the next `Tick` is needed, monotonic seconds; infinity: none."""
@@ -145,8 +149,8 @@ class Lifecycle:
         match event:
             case BeatAnswered():
                 self._beat_answered(event, now_s)
-            case Registered(pool):
-                self._memberships[pool].registered(now_s)
+            case Registered(pool, lease_ms):
+                self._memberships[pool].registered(lease_ms / 1000, now_s)
                 self._roster.want_claims(now_s, [pool])
             case Unregistered(pool, worker_id):
                 self._roster.asking(worker_id).failed(now_s, self._dice)

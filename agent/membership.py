@@ -11,7 +11,7 @@ from agent.errand import Errand
 
 __all__ = ["Membership"]
 
-#: the lease until a claim tells the pool's own, in seconds
+#: the lease until the store tells the pool's own, in seconds
 DEFAULT_LEASE_S = 20.0
 #: heartbeats per lease: three may be lost
 BEATS_PER_LEASE = 4
@@ -42,11 +42,11 @@ class Membership:
         """When one of its calls is to be made; infinity: none is asked for."""
         return min(self.registration.due_at_s, self.pulse.due_at_s if self.is_registered else inf)
 
-    def registered(self, now_s: float) -> None:
+    def registered(self, lease_s: float, now_s: float) -> None:
         """The store knows the agent; registering counts as a heartbeat."""
         self.registration.succeeded()
         self.is_registered = True
-        self.pulse.want(now_s + self._interval_s)
+        self.learn_lease(lease_s, now_s)
 
     def unknown(self, now_s: float) -> None:
         """The store doesn't know the agent (any more)."""
@@ -54,7 +54,7 @@ class Membership:
         self.registration.want(now_s)
 
     def learn_lease(self, lease_s: float, now_s: float) -> None:
-        """A claim told the pool's lease."""
+        """The store told the pool's lease."""
         self._interval_s = lease_s / BEATS_PER_LEASE
         self.pulse.want(max(now_s, self.pulse.made_at_s) + self._interval_s)
 

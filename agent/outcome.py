@@ -35,6 +35,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     service: str
     #: wall time
     ended_at_ms: int
+    #: how long the attempt took, inputs and service
+    run_ms: int = 0
     #: JSON values of the result
     values: dict[str, Any] = msgspec.field(default_factory=dict)
     outputs: tuple[SpooledOutput, ...] = ()

@@ -3,7 +3,7 @@
     <state dir>/spool/<job id>.<fence>/outcome.json
                                        outputs/0  outputs/1 ...
 
-- `outcome.json` is written last and whole, and removed first: an entry without it is garbage, whatever killed the agent.
+- `outcome.json` is written last and whole, and removed first: an entry without it is garbage, however it came.
 - Everything is synced to disk before `keep` returns, files before the names that lead to them.
 - Output files are moved in, not copied: the work folder must be on the same file system.
 """

@@ -34,7 +34,7 @@ def create_app(parts: HubParts) -> Litestar:
     """The application over these parts. Whoever made the parts also ends them."""
     app = Litestar(
         _ROUTES,
-        guards=[Gate(parts.access, parts.root_secret), refuse_unknown_query],
+        guards=[Gate(parts.access, parts.root_secret, metrics_open=parts.metrics_open), refuse_unknown_query],
         exception_handlers=EXCEPTION_HANDLERS,
         openapi_config=None,
         request_max_body_size=MAX_BODY_BYTES,

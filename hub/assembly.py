@@ -50,7 +50,7 @@ def _parts(config: HubConfig, store: Store, address: StoreAddress, *, feed: Even
         store=store,
         jobs=Jobs(store),
         fleet=Fleet(store),
-        pools=Pools(store),
+        pools=Pools(store, lease_ms=config.lease_s * 1000),
         access=Access(store, clock),
         records=ArtifactRecords(store),
         artifacts=Artifacts(open_artifact_store(config.artifacts_url, config.data_dir)),
@@ -58,6 +58,7 @@ def _parts(config: HubConfig, store: Store, address: StoreAddress, *, feed: Even
         metrics=Metrics(__version__),
         store_address=address,
         root_secret=config.ws_auth_token,
+        metrics_open=config.metrics_open,
     )
 
 

@@ -13,19 +13,26 @@ from typing import Any, cast
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 
-from shared.errors import Bug, NotAllowed
+from shared.errors import Bug, Invalid, NotAllowed
 from shared.store.access import Access
+from shared.store.keys import HUB
+from shared.store.pools import DEFAULT_POOL
 from shared.wire.access import Principal, Scope
 
-__all__ = ["Gate", "needs", "open_to_all", "principal_of", "require_pool"]
+__all__ = ["Gate", "needs", "open_by_setting", "open_to_all", "principal_of", "require_pool"]
 
 _OPT = "muster_scopes"
-DEFAULT_POOL = "default"
+_BY_SETTING = "muster_open_by_setting"
 
 
 def open_to_all() -> dict[str, Any]:
     """`opt` of a route that needs no key."""
     return {_OPT: ()}
+
+
+def open_by_setting(*any_of: Scope) -> dict[str, Any]:
+    """`opt` of a route that needs one of these scopes unless the hub's setting opens it (`/metrics`)."""
+    return {_OPT: any_of, _BY_SETTING: True}
 
 
 def needs(*any_of: Scope) -> dict[str, Any]:
@@ -39,10 +46,12 @@ class Gate:
     Args:
         access: knows the keys.
         root_secret: a key with all rights that stands in no store (`WS_AUTH_TOKEN`); None: there is none.
+        metrics_open: does `/metrics` need no key?
     """
 
-    def __init__(self, access: Access, root_secret: str | None) -> None:
+    def __init__(self, access: Access, root_secret: str | None, *, metrics_open: bool = True) -> None:
         self._access = access
+        self._metrics_open = metrics_open
         self._root = _digest(root_secret) if root_secret else None
 
     async def __call__(self, connection: ASGIConnection[Any, Any, Any, Any], route: BaseRouteHandler) -> None:
@@ -52,7 +61,7 @@ class Gate:
             NotAllowed: no key (`no_key`), an unknown one (`bad_key`), or one without the scope (`scope_missing`).
         """
         wanted = cast("tuple[Scope, ...] | None", route.opt.get(_OPT))
-        if wanted == ():
+        if wanted == () or (self._metrics_open and route.opt.get(_BY_SETTING)):
             return
         if wanted is None:
             raise Bug(f"route {route.handler_name} doesn't say who may call it")
@@ -80,7 +89,10 @@ def require_pool(principal: Principal, pool: str | None) -> str:
 
     Raises:
         NotAllowed: the key isn't for that pool (`pool_not_allowed`).
+        Invalid: no pool may be called so (`invalid_pool`).
     """
+    if pool == HUB:
+        raise Invalid(f"no pool may be called {HUB!r}", code="invalid_pool", pointer="/pool")
     only = next(iter(principal.pools)) if principal.pools is not None and len(principal.pools) == 1 else DEFAULT_POOL
     wanted = pool or only
     if principal.pools is not None and wanted not in principal.pools:

@@ -5,6 +5,7 @@ Exit codes: 0 ok, 1 failed, 2 usage, 69 hub or store unavailable, 77 not allowed
 
 import asyncio
 import os
+import re
 from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,6 +21,7 @@ from shared.clock import SystemClock
 from shared.store import library
 from shared.store.access import Access, CredentialKind
 from shared.store.connection import Store
+from shared.store.keys import HUB
 from shared.store.pools import Pools
 from shared.store.server_facts import read_server_facts
 from shared.wire.access import AGENT_SCOPES, Credential, Scope
@@ -31,6 +33,18 @@ KEY_SCOPES = [scope.value for scope in Scope if scope not in AGENT_SCOPES]
 
 T = TypeVar("T")
 Command = Callable[..., Any]
+
+
+class _Pool(click.ParamType[str]):
+    name = "pool"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if not re.fullmatch("[a-z0-9]{1,32}", str(value)) or value == HUB:
+            self.fail(f"expected 1 to 32 characters a-z and 0-9, and not {HUB!r}, got {value!r}", param, ctx)
+        return str(value)
+
+
+POOL = _Pool()
 
 _SETTINGS = (
     click.option("--config", type=click.Path(dir_okay=False, path_type=Path), help="Settings file (hub.toml)."),
@@ -124,7 +138,7 @@ def key() -> None:
 @key.command("create", epilog="\b\nExample:\n  muster-hub key create ci --scope jobs:submit --scope jobs:read\n")
 @click.argument("name")
 @click.option("--scope", "scopes", multiple=True, required=True, type=click.Choice(KEY_SCOPES), help="What it may do.")
-@click.option("--pool", "pools", multiple=True, help="Where; all pools when none is given.")
+@click.option("--pool", "pools", multiple=True, type=POOL, help="Where; all pools when none is given.")
 @click.option("--days", type=click.IntRange(1, 36_500), help="How long it is good; until revoked when not given.")
 @_with_settings
 @_JSON
@@ -140,7 +154,7 @@ def token() -> None:
 
 @token.command("create", epilog="\b\nExample:\n  muster-hub token create rack-7 --pool default --days 7\n")
 @click.argument("name")
-@click.option("--pool", "pools", multiple=True, help="Where its agents may work; all pools when none is given.")
+@click.option("--pool", "pools", multiple=True, type=POOL, help="Where its agents may work; all when none is given.")
 @click.option("--days", type=click.IntRange(1, 36_500), help="How long it is good; until revoked when not given.")
 @_with_settings
 @_JSON

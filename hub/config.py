@@ -60,6 +60,16 @@ class HubConfig(msgspec.Struct, frozen=True, kw_only=True):
             extra={"env": "MAX_JOB_TIMEOUT_MINUTES"},
         ),
     ] = 30
+    #: Seconds.
+    lease_s: Annotated[
+        int,
+        Meta(
+            ge=5,
+            le=3600,
+            description="how long a silent agent is waited for before its jobs run elsewhere (seconds)",
+            extra={"env": "HUB_LEASE_S"},
+        ),
+    ] = 20
     #: For jobs that name none.
     default_job_priority: Annotated[
         int, Meta(description="priority of jobs that name none", extra={"env": "DEFAULT_JOB_PRIORITY"})

@@ -15,6 +15,7 @@ from typing import Self
 from shared import log
 from shared.errors import Unavailable
 from shared.store.events import Events
+from shared.tasks import end_tasks
 from shared.wire.views import Event
 
 __all__ = ["EventFeed", "Ring", "cursor_key"]
@@ -112,9 +113,7 @@ class EventFeed:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
-        for reader in self._readers:
-            reader.cancel()
-        await asyncio.gather(*self._readers, return_exceptions=True)
+        await end_tasks(*self._readers)
 
     def stop(self) -> None:
         """All who follow come to their end at once; the hub is going."""

@@ -73,10 +73,14 @@ async def wait_until_final(parts: HubParts, job: JobView, cursor: str, timeout_s
         cursor: of the pool's events, from before the job was stored.
         timeout_s: 0: don't wait.
     """
+    end_s = parts.clock.monotonic_s() + timeout_s
     try:
         async with asyncio.timeout(timeout_s), aclosing(parts.feed.follow(job.pool, cursor, idle_s=POLL_S)) as batches:
             async for batch in batches:
                 if _ends(batch, job.id) or (not batch and (await _current(parts, job)).state in FINAL_STATES):
+                    break
+                # a call of the store may have swallowed the timeout's cancel (`shared.tasks`)
+                if parts.clock.monotonic_s() >= end_s:
                     break
     except TimeoutError:
         pass

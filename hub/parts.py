@@ -42,6 +42,8 @@ class HubParts:
     store_address: StoreAddress
     #: a key with all rights that stands in no store; None: there is none
     root_secret: str | None = None
+    #: does `/metrics` need no key?
+    metrics_open: bool = True
 
 
 def parts_of(connection: ASGIConnection[Any, Any, Any, Any]) -> HubParts:

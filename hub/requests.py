@@ -6,12 +6,14 @@
 
 import re
 import secrets
+from collections.abc import AsyncIterator
 from functools import lru_cache
 from typing import Annotated, Any, Protocol
 
 from litestar import Request
 from litestar.connection import ASGIConnection
 from litestar.datastructures import MutableScopeHeaders
+from litestar.exceptions import InternalServerException
 from litestar.handlers import BaseRouteHandler
 from litestar.params import QueryParameter
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
@@ -27,6 +29,7 @@ __all__ = [
     "Observer",
     "PoolName",
     "UnsupportedMediaType",
+    "body_chunks",
     "json_body",
     "refuse_unknown_query",
     "request_id",
@@ -131,3 +134,16 @@ async def json_body(request: Request[Any, Any, Any]) -> bytes:
     if given != "application/json" and not given.endswith("+json"):
         raise UnsupportedMediaType(f"expected a body of type application/json, got {given!r}")
     return await request.body()
+
+
+async def body_chunks(request: Request[Any, Any, Any]) -> AsyncIterator[bytes]:
+    """The body as it comes in.
+
+    Raises:
+        Invalid: the client went before it had sent all (`upload_broken`).
+    """
+    try:
+        async for chunk in request.stream():
+            yield chunk
+    except InternalServerException:
+        raise Invalid("the upload broke off: send it again", code="upload_broken") from None

@@ -25,6 +25,7 @@ from shared.private_file import write_private
 from shared.store import library
 from shared.store.embedded import EmbeddedStore
 from shared.store.server_facts import read_server_facts
+from shared.tasks import end_tasks
 
 __all__ = ["serve"]
 
@@ -60,14 +61,14 @@ async def _store_url(config: HubConfig) -> AsyncIterator[str]:
         try:
             yield store.url
         finally:
-            watch.cancel()
-            await asyncio.gather(watch, return_exceptions=True)
+            await end_tasks(watch)
 
 
 async def _prepare_store(parts: HubParts) -> None:
     facts = await read_server_facts(parts.store)
     facts.check()
     functions = await library.install(parts.store)
+    await parts.pools.prepare()
     _log.info("store.ready", product=facts.product, version=facts.version, functions=functions.installed)
 
 
@@ -87,8 +88,7 @@ async def _listen(config: HubConfig, parts: HubParts) -> None:
             await listener.serve(sockets)
     finally:
         address_file.unlink(missing_ok=True)
-        janitor.cancel()
-        await asyncio.gather(janitor, return_exceptions=True)
+        await end_tasks(janitor)
 
 
 @contextmanager

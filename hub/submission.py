@@ -13,6 +13,7 @@ import msgspec
 
 from shared.errors import TooLarge
 from shared.store.jobs import PreparedJob
+from shared.store.keys import HUB
 from shared.wire.compiled import compile_job
 from shared.wire.decode import decode, decode_job
 from shared.wire.fault import InvalidDocument
@@ -30,9 +31,6 @@ DEFAULT_TIMEOUT_S = 30 * 60
 
 #: services every hub knows; others are known by the workers that list them
 BUILT_IN_SERVICES = frozenset({*PAYLOAD_TYPES, "simulation", "comfyui", "command", "a1111", "openai", "http"})
-
-#: the store's own word for its hub-wide keys
-RESERVED_POOL = "hub"
 
 
 class Rules(msgspec.Struct, frozen=True):
@@ -182,6 +180,8 @@ def _read_job(
     try:
         request = decode_job(text)
         _check_carried_out(request)
+        if request.pool == HUB:
+            raise InvalidDocument("invalid_pool", f"no pool may be called {HUB!r}", "/pool")
         request = _with_defaults(request, rules, choose_pool(request.pool), header_key)
         payload = _encode_payload(request, at)
         return Draft(request, payload, compile_job(request).requirement, at)
@@ -190,14 +190,12 @@ def _read_job(
 
 
 def _check_carried_out(request: JobRequest) -> None:
-    for field in ("depends_on", "webhook"):
+    for field in ("depends_on", "prefers", "webhook"):
         if getattr(request, field):
             raise InvalidDocument("not_supported_yet", f"{field!r} isn't supported yet: leave it out", f"/{field}")
 
 
 def _with_defaults(request: JobRequest, rules: Rules, pool: str, header_key: str | None) -> JobRequest:
-    if pool == RESERVED_POOL:
-        raise InvalidDocument("invalid_pool", f"no pool may be called {RESERVED_POOL!r}", "/pool")
     key = request.idempotency_key
     if key is not None and header_key is not None and key != header_key:
         detail = "the Idempotency-Key header and the body's idempotency_key differ: send one"

@@ -14,8 +14,10 @@ from hub.openapi import takes
 from hub.parts import parts_of
 from hub.requests import Limit, NameCursor, PoolName, json_body
 from shared import __version__
+from shared.store.keys import HUB
 from shared.wire.access import Principal, Scope
 from shared.wire.decode import decode
+from shared.wire.fault import InvalidDocument
 from shared.wire.views import AgentView
 
 __all__ = ["BODIES", "ROUTES"]
@@ -92,6 +94,9 @@ async def get_agent(request: Request[Any, Any, Any], agent_id: FromPath[str], po
 
 
 def _pools(principal: Principal, asked: EnrollRequest) -> list[str]:
+    if asked.pools is not None and HUB in asked.pools:
+        at = f"/pools/{asked.pools.index(HUB)}"
+        raise InvalidDocument("invalid_pool", f"no pool may be called {HUB!r}", at)
     if asked.pools is not None:
         return [require_pool(principal, pool) for pool in dict.fromkeys(asked.pools)]
     return sorted(principal.pools) if principal.pools is not None else [require_pool(principal, None)]

@@ -23,6 +23,7 @@ from hub.job_views import output_of, result_of
 from hub.openapi import takes_bytes
 from hub.parts import HubParts, parts_of
 from hub.ranges import ByteRange, Unsatisfiable, parse_range
+from hub.requests import body_chunks
 from shared.store.artifacts import ArtifactRecord
 from shared.store.jobs import pool_of_job
 from shared.wire.access import Scope
@@ -56,7 +57,7 @@ class StoredOutput(msgspec.Struct, frozen=True):
 async def upload_artifact(request: Request[Any, Any, Any]) -> ArtifactRecord:
     """Upload a file that jobs name in `inputs`. It is kept for a week."""
     parts, artifact_id = parts_of(request), new_artifact_id()
-    received = await parts.artifacts.receive(input_path(artifact_id), request.stream())
+    received = await parts.artifacts.receive(input_path(artifact_id), body_chunks(request))
     record = ArtifactRecord(artifact_id, received.bytes, received.sha256, _content_type(request))
     await parts.records.save(record)
     return record
@@ -105,7 +106,7 @@ async def upload_output(
     parts, plain = parts_of(request), checked_name(_relative(name))
     require_pool(principal_of(request), pool_of_job(job_id))
     await require_holder(parts, principal_of(request), job_id, fence)
-    received = await parts.artifacts.receive(output_path(job_id, fence, plain), request.stream())
+    received = await parts.artifacts.receive(output_path(job_id, fence, plain), body_chunks(request))
     return StoredOutput(plain, received.bytes, received.sha256, _content_type(request))
 
 

@@ -5,12 +5,13 @@ from typing import Any
 import msgspec
 from litestar import Request, Response, get
 
-from hub.auth import open_to_all
+from hub.auth import open_by_setting, open_to_all
 from hub.metrics import CONTENT_TYPE
 from hub.parts import parts_of
 from shared import __version__
 from shared.errors import Unavailable
 from shared.store import library
+from shared.wire.access import Scope
 
 __all__ = ["ROUTES"]
 
@@ -57,7 +58,7 @@ async def get_version() -> Version:
     return Version(__version__)
 
 
-@get("/metrics", opt=open_to_all())
+@get("/metrics", opt=open_by_setting(Scope.JOBS_READ))
 async def get_metrics(request: Request[Any, Any, Any]) -> Response[bytes]:
     """Figures for Prometheus."""
     parts = parts_of(request)

@@ -4,6 +4,7 @@ from contextlib import aclosing
 from typing import Any
 
 import click
+import msgspec
 
 from shared.cli.exits import FAILED, code_of, tell
 from shared.cli.options import Asking, asking, pairs
@@ -11,6 +12,7 @@ from shared.cli.output import age, plain, print_json, print_sheet, print_table, 
 from shared.cli.outputs import outputs_of
 from shared.client import Hub
 from shared.errors import MusterError
+from shared.wire.job import JobRequest
 from shared.wire.states import JobState
 from shared.wire.views import HistoryEntry, JobView
 
@@ -18,6 +20,7 @@ __all__ = ["cancel", "job", "jobs"]
 
 COLUMNS = ("id", "service", "state", "prio", "done", "worker", "age", "message")
 MOST_PER_PAGE = 200
+SHOWN_ANYWAY = frozenset({"service", "priority", "customer_id", "pool", "max_attempts"})
 
 
 @click.command(epilog="\b\nExamples:\n  muster jobs --state failed\n  muster jobs --label team=render --limit 5 --json")
@@ -112,8 +115,7 @@ def percent(one: JobView) -> str | None:
 
 def sheet(one: JobView) -> dict[str, Any]:
     """A job's facts for people."""
-    skipped = {"service", "priority", "customer_id", "pool", "max_attempts"}
-    asked = {name: value for name, value in one.spec.items() if name not in skipped and value not in ({}, [], 0)}
+    asked = {name: value for name, value in chosen(one.spec).items() if name not in SHOWN_ANYWAY}
     return {
         "id": one.id,
         "state": one.state,
@@ -128,6 +130,15 @@ def sheet(one: JobView) -> dict[str, Any]:
         **asked,
         **((one.result or {}).get("values") or {}),
     }
+
+
+def chosen(spec: dict[str, Any]) -> dict[str, Any]:
+    """What whoever submitted it said, as far as it isn't the default."""
+    try:
+        plain_spec: dict[str, Any] = msgspec.to_builtins(msgspec.convert(spec, JobRequest))
+    except msgspec.ValidationError:  # a newer hub's
+        return spec
+    return plain_spec
 
 
 def line(entry: HistoryEntry) -> tuple[object, ...]:

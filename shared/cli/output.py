@@ -54,7 +54,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, emp
         rows: None is shown as `-`.
         empty: a sentence.
     """
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+    table = Table(box=SIMPLE_HEAD if sys.stdout.isatty() else None, pad_edge=False, padding=(0, 1))
     for column in columns:
         table.add_column(column, no_wrap=column != columns[-1], overflow="fold")
     for row in rows:

@@ -81,18 +81,24 @@ class Files:
         with replacing(to) as file:
             received = _Received(file)
             for tries_left in reversed(range(TRIES)):
-                try:
-                    await self._fetch_rest(url, output, received)
+                if await self._fetch_rest(url, output, received, last=not tries_left):
                     break
-                except Unavailable:
-                    if not tries_left:
-                        raise
-                    await asyncio.sleep(RETRY_S)
+                await asyncio.sleep(RETRY_S)
             if received.digest.hexdigest() != output.sha256:
                 raise Unavailable(f"{self._connection.url}{url} isn't what the job made: its digest differs")
         return to
 
-    async def _fetch_rest(self, url: str, output: Output | Artifact, received: "_Received") -> None:
+    async def _fetch_rest(self, url: str, output: Output | Artifact, received: "_Received", *, last: bool) -> bool:
+        """Whether all is there now. Raises: Unavailable, when it was the last try."""
+        try:
+            await self._receive(url, output, received)
+        except Unavailable:
+            if last:
+                raise
+            return False
+        return True
+
+    async def _receive(self, url: str, output: Output | Artifact, received: "_Received") -> None:
         """What is missing; a hub that sends the whole again is taken at its word."""
         start = received.bytes
         if 0 < output.bytes <= start:

@@ -7,6 +7,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
+from typing import cast
 
 import httpx2
 import msgspec
@@ -51,28 +52,46 @@ async def follow(
     """
     outage = _Outage(patience_s, on_outage)
     while True:
-        try:
-            async with aclosing(_connected(connection, path, query, cursor, outage)) as events:
-                async for event in events:
-                    cursor = event.id
-                    yield event
-            if ended is not None and await ended():
-                return
-        except Unavailable as error:
-            outage.note(error)
+        async with aclosing(_connected(connection, path, query, cursor, outage)) as events:
+            async for event in events:
+                cursor = event.id
+                yield event
+        if ended is not None and await _is_ended(ended, outage):
+            return
         await asyncio.sleep(RETRY_S)
 
 
 async def _connected(
     connection: Connection, path: str, query: Query | None, cursor: str | None, outage: "_Outage"
 ) -> AsyncGenerator[Event, None]:
+    """Events of one connection; a broken one ends it, noted."""
     headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": cursor} if cursor else {})
-    async with connection.stream("GET", path, query=query, headers=headers) as response:
-        outage.over()
-        async with aclosing(aiter(httpx2.EventSource(response))) as messages:  # type: ignore[type-var]  # a generator
-            async for message in messages:
-                if message.data:
-                    yield msgspec.json.decode(message.data, type=Event)
+    try:
+        async with (
+            connection.stream("GET", path, query=query, headers=headers) as response,
+            aclosing(_decoded(response)) as events,
+        ):
+            outage.over()
+            async for event in events:
+                yield event
+    except Unavailable as error:
+        outage.note(error)
+
+
+async def _decoded(response: httpx2.Response) -> AsyncGenerator[Event, None]:
+    source = cast("AsyncGenerator[httpx2.ServerSentEvent, None]", aiter(httpx2.EventSource(response)))
+    async with aclosing(source) as messages:
+        async for message in messages:
+            if message.data:
+                yield msgspec.json.decode(message.data, type=Event)
+
+
+async def _is_ended(ended: Callable[[], Awaitable[bool]], outage: "_Outage") -> bool:
+    try:
+        return await ended()
+    except Unavailable as error:
+        outage.note(error)
+        return False
 
 
 class _Outage:

@@ -66,10 +66,6 @@ class Fleet:
         answer = await self._store.call("sweep", pool)
         return int(answer[1])
 
-    async def set_lease(self, pool: str, lease_ms: int) -> None:
-        """How long a silent agent, and a job it holds, is waited for. Claims and heartbeats from now on use it."""
-        await self._store.call("settings", pool, "lease_ms", lease_ms)
-
     async def _ids(self, key: str, cursor: str | None, limit: int) -> tuple[list[str], str | None]:
         async with translated():
             found = await self._store.client.zrangebylex(key, f"({cursor}" if cursor else "-", "+", 0, limit + 1)

@@ -64,17 +64,25 @@ async def launched(program: Path, folder: Path) -> asyncio.subprocess.Process:
 
 
 async def answering(url: str, process: asyncio.subprocess.Process) -> None:
-    """Return when the server answers."""
+    """Return when the server answers. Raises: Unavailable, when it doesn't."""
     store = Store.at(url)
     try:
         async with asyncio.timeout(START_S):
-            while process.returncode is None:
-                try:
-                    return await store.ping()
-                except Unavailable:
-                    await asyncio.sleep(POLL_S)
+            while not await answers(store) and process.returncode is None:  # noqa: ASYNC110 (no event tells of it)
+                await asyncio.sleep(POLL_S)
     except TimeoutError:
-        pass
+        process.kill()
+        await process.wait()
     finally:
         await store.close()
-    raise Unavailable("the throw-away store server didn't start; name a running one with --store-url")
+    if process.returncode is not None:
+        raise Unavailable("the throw-away store server didn't start; name a running one with --store-url")
+
+
+async def answers(store: Store) -> bool:
+    """Does it answer now?"""
+    try:
+        await store.ping()
+    except Unavailable:
+        return False
+    return True

@@ -26,13 +26,13 @@ async def api(hub: HubProcess) -> AsyncIterator[HubApi]:
 
 @pytest.fixture
 def agent(hub: HubProcess, tmp_path: Path) -> Iterator[Callable[..., AgentProcess]]:
-    """Starts an agent: `agent("name", SETTING="value")`."""
+    """Starts an agent: `agent("name", "--flag", SETTING="value")`."""
     started: list[AgentProcess] = []
 
-    def start(worker_id: str, **environment: str) -> AgentProcess:
+    def start(worker_id: str, *arguments: str, **environment: str) -> AgentProcess:
         process = AgentProcess(tmp_path, hub, worker_id, **environment)
         started.append(process)
-        return process.start()
+        return process.start(*arguments)
 
     yield start
     for process in started:

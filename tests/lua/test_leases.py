@@ -3,6 +3,7 @@
 import pytest
 
 from shared.errors import Conflict, NotFound
+from shared.store.pools import Pools
 from shared.store.workers import Finish
 from shared.wire.states import AgentState, FailureClass, JobState, WorkerState
 from tests.support.broker import POOL, Broker
@@ -213,7 +214,7 @@ async def test_a_worker_id_of_a_living_other_agent_is_refused(broker: Broker) ->
 
 
 async def test_the_pools_lease_is_a_setting(broker: Broker) -> None:
-    await broker.fleet.set_lease(POOL, 5_000)
+    await Pools(broker.store, lease_ms=5_000).prepare()
     await broker.join()
     await broker.submit()
     assert (await broker.must_claim()).lease_ms == 5_000

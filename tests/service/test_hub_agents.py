@@ -67,6 +67,7 @@ async def test_key_with_the_scope_enrols_too(hub: HubUnderTest) -> None:
         ({"hostname": "h", "pools": []}, "invalid_field", "/pools"),
         ({"hostname": "h", "pools": ["a b"]}, "invalid_field", "/pools/0"),
         ({"hostname": "h", "pool": "a"}, "unknown_field", "/pool"),
+        ({"hostname": "h", "pools": ["hub"]}, "invalid_pool", "/pools/0"),
     ],
 )
 async def test_bad_enrolment_is_refused(hub: HubUnderTest, asked: object, code: str, pointer: str) -> None:

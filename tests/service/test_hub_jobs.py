@@ -7,9 +7,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from shared.wire.access import Scope
 from shared.wire.job import JobResult
 from shared.wire.states import FailureClass
 from tests.support.running_hub import HubUnderTest, hub_over, job_of
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture
@@ -80,9 +82,7 @@ async def test_repeated_batch_makes_nothing_new(hub: HubUnderTest) -> None:
 async def test_wait_answers_the_final_job(hub: HubUnderTest) -> None:
     await hub.enrolled("a")
     waiting = asyncio.create_task(hub.client.post("/v1/jobs?wait=20", json=job_of()))
-    await hub.parts.feed.newest("default")
-    while (await hub.parts.fleet.counts("default")).get(("simulation", "pending"), 0) == 0:
-        await asyncio.sleep(0)
+    await wait_until(lambda: hub.parts.fleet.counts("default"), 10, "the job is stored")
     job_id = await complete(hub)
     answer = await waiting
     assert answer.status_code == 200
@@ -183,7 +183,7 @@ async def test_queues_count_jobs_by_service_and_state(hub: HubUnderTest) -> None
 
 
 async def test_scopeless_pool_is_the_keys_only_one(hub: HubUnderTest) -> None:
-    headers = await hub.key("admin", pools=["eu"])  # type: ignore[arg-type] # a scope is its word
+    headers = await hub.key(Scope.ADMIN, pools=["eu"])
     job = (await hub.client.post("/v1/jobs", json=job_of(), headers=headers)).json()
     assert job["pool"] == "eu"
     assert job["id"].startswith("eu-")

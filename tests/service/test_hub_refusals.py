@@ -23,7 +23,7 @@ BAD_BODIES: dict[str, tuple[Any, int, str, str | None]] = {
     "malformed": (b'{"service": "simulation"', 400, "malformed_json", ""),
     "empty": (b"", 400, "malformed_json", ""),
     "not UTF-8": (b'{"service": "\xff"}', 400, "malformed_json", ""),
-    "deep": (b"[" * 100_000, 400, "malformed_json", ""),
+    "deep": (b'{"service": "http", "payload": ' + b"[" * 100_000, 400, "malformed_json", ""),
     "a list": ([], 400, "invalid_field", ""),
     "no service": ({}, 400, "invalid_field", "/service"),
     "unknown field": (job_of(requirse={}), 400, "unknown_field", "/requirse"),

@@ -1,0 +1,132 @@
+"""Puts the running agent together from its open connections: no process, no network, no signals here."""
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import httpx2
+
+from agent.alarm import Sleep
+from agent.attempt import Attempts
+from agent.backoff import Dice
+from agent.broker import Broker
+from agent.config import AgentConfig
+from agent.connectors.base import Connector
+from agent.delivery import Delivery
+from agent.detect import Machine, agent_facts, worker_environment, worker_gpus, workers_of
+from agent.held import Held, Phase
+from agent.hub_files import HubFiles
+from agent.inputs import Inputs
+from agent.lifecycle import Lifecycle
+from agent.loop import Loop, LoopParts
+from agent.offers import Offers
+from agent.outcome import Outcome
+from agent.services import are_named
+from agent.spool import Spool
+from agent.waiting import Listener
+from shared.client.connection import Connection
+from shared.clock import Clock
+from shared.wire.worker import AgentFacts
+
+__all__ = ["Wiring", "assemble", "offers_of"]
+
+SPOOL_FOLDER = "spool"
+WORK_FOLDER = "work"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wiring:
+    """What a running agent is wired to."""
+
+    config: AgentConfig
+    #: its enrolled id
+    agent_id: str
+    #: in the order in which workers ask them
+    pools: Sequence[str]
+    machine: Machine
+    #: one per service
+    connectors: Sequence[Connector]
+    broker: Broker
+    #: asks with the agent's key
+    hub: Connection
+    #: fetches inputs by URL; sends no key
+    web: httpx2.AsyncClient
+    #: locked for this process
+    state_dir: Path
+    pid: int
+    clock: Clock
+    sleep: Sleep
+    dice: Dice
+
+
+def offers_of(
+    config: AgentConfig, machine: Machine, connectors: Sequence[Connector], *, agent_id: str | None
+) -> Offers:
+    """What the agent offers, before the first survey; `agent_id` None: not enrolled, the name is a guess."""
+    describe = partial(workers_of, machine, config, agent_id=agent_id)
+    return Offers(connectors, are_named=are_named(config), describe=describe)
+
+
+async def assemble(wiring: Wiring) -> Loop:
+    """The loop, ready to run; its services have been looked at once.
+
+    Raises:
+        Misconfigured: a worker's document can't be registered.
+    """
+    offers = offers_of(wiring.config, wiring.machine, wiring.connectors, agent_id=wiring.agent_id)
+    await offers.survey()
+    spool = Spool(wiring.state_dir / SPOOL_FOLDER)
+    unfinished = spool.unfinished()
+    files = HubFiles(wiring.hub)
+    return Loop(
+        LoopParts(
+            agent=_agent_facts(wiring),
+            pools=wiring.pools,
+            lifecycle=_lifecycle(wiring, unfinished),
+            broker=wiring.broker,
+            listener=Listener(wiring.broker, wiring.pools, wiring.agent_id, sleep=wiring.sleep, dice=wiring.dice),
+            offers=offers,
+            attempts=_attempts(wiring, files, spool),
+            delivery=Delivery(wiring.broker, files, spool, sleep=wiring.sleep, dice=wiring.dice),
+            unfinished=unfinished,
+            clock=wiring.clock,
+            sleep=wiring.sleep,
+        )
+    )
+
+
+def _agent_facts(wiring: Wiring) -> AgentFacts:
+    return agent_facts(wiring.machine, agent_id=wiring.agent_id, pid=wiring.pid, started_at_ms=wiring.clock.now_ms())
+
+
+def _lifecycle(wiring: Wiring, unfinished: Sequence[Outcome]) -> Lifecycle:
+    return Lifecycle(
+        wiring.agent_id,
+        workers=list(worker_gpus(wiring.machine, wiring.agent_id)),
+        pools=wiring.pools,
+        resumed=[
+            Held(one.attempt, pool=one.pool, worker_id=one.worker_id, phase=Phase.DELIVERING) for one in unfinished
+        ],
+        drain_timeout_s=wiring.config.drain_timeout_s,
+        dice=wiring.dice,
+    )
+
+
+def _attempts(wiring: Wiring, files: HubFiles, spool: Spool) -> Attempts:
+    work_folder = wiring.state_dir / WORK_FOLDER
+    shutil.rmtree(work_folder, ignore_errors=True)
+    return Attempts(
+        connectors={connector.service: connector for connector in wiring.connectors},
+        environments=_environments(wiring),
+        inputs=Inputs(files, wiring.web, sleep=wiring.sleep, dice=wiring.dice),
+        spool=spool,
+        work_folder=work_folder,
+        clock=wiring.clock,
+    )
+
+
+def _environments(wiring: Wiring) -> Mapping[str, Mapping[str, str]]:
+    gpus = worker_gpus(wiring.machine, wiring.agent_id)
+    return {worker_id: worker_environment(gpu) for worker_id, gpu in gpus.items()}

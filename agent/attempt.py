@@ -1,0 +1,198 @@
+"""One attempt at one job: inputs, service, outputs, spool.
+
+It knows neither the store nor the life-cycle; it tells what happens and leaves an outcome in the spool.
+
+- Whatever a connector raises becomes an outcome: its own class for a `ServiceFault`, else `service`, with the trace in
+  the log.
+- Only a cancelled attempt, or one whose outcome the disk doesn't take, leaves none.
+- Its work folder is gone when it ends.
+"""
+
+import asyncio
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from agent.connectors.base import Assignment, Connector, Finished, ServiceFault
+from agent.events import AttemptKey, ProgressMade, ServiceEnded
+from agent.inputs import Inputs
+from agent.outcome import Outcome
+from agent.result import fitted
+from agent.spool import Spool, folder_name
+from agent.threads import to_the_end
+from shared.clock import Clock
+from shared.log import get
+from shared.wire.job import JobInput
+from shared.wire.states import FailureClass
+from shared.wire.worker import Claimed
+
+__all__ = ["Attempts"]
+
+#: what a service says is kept so far, in characters
+LONGEST_MESSAGE = 2000
+
+#: classes that are the store's own words, not a worker's
+NOT_REPORTED = frozenset({FailureClass.LOST, FailureClass.DEPENDENCY, FailureClass.EXPIRED, FailureClass.UNWORKABLE})
+
+Tell = Callable[[ProgressMade | ServiceEnded], None]
+
+log = get(__name__)
+
+
+@dataclass(frozen=True)
+class _Ending:
+    """What the service did, before it is spooled."""
+
+    finished: Finished = field(default_factory=Finished)
+    fault: ServiceFault | None = None
+    run_ms: int = 0
+
+
+class Attempts:
+    """Runs attempts.
+
+    Args:
+        connectors: by service.
+        environments: worker id → what its child processes get.
+        inputs: fetches input files.
+        spool: keeps outcomes.
+        work_folder: on the spool's file system; each attempt has a folder in it.
+        clock: for the log and the spool's order.
+    """
+
+    def __init__(
+        self,
+        *,
+        connectors: Mapping[str, Connector],
+        environments: Mapping[str, Mapping[str, str]],
+        inputs: Inputs,
+        spool: Spool,
+        work_folder: Path,
+        clock: Clock,
+    ) -> None:
+        self._connectors = connectors
+        self._environments = environments
+        self._inputs = inputs
+        self._spool = spool
+        self._work_folder = work_folder
+        self._clock = clock
+
+    async def run(self, claimed: Claimed, tell: Tell) -> Outcome | None:
+        """The spooled outcome; None: the disk doesn't take it.
+
+        Args:
+            claimed: the job.
+            tell: is told of progress, and that the service is done.
+
+        Raises:
+            asyncio.CancelledError: the attempt was aborted, the service stopped; there is no outcome.
+        """
+        attempt = AttemptKey(claimed.job_id, claimed.fence)
+        folder = self._work_folder / folder_name(attempt)
+        started_at_s = self._clock.monotonic_s()
+        log.info("job.claimed", **_names(claimed), attempt=claimed.attempt)
+        try:
+            ending = await self._ending(claimed, folder, tell)
+            tell(ServiceEnded(attempt))
+            run_ms = round((self._clock.monotonic_s() - started_at_s) * 1000)
+            log.info("job.ran", **_names(claimed), run_ms=run_ms, failed=ending.fault is not None)
+            return await to_the_end(self._spooled, claimed, replace(ending, run_ms=run_ms), folder)
+        finally:
+            await to_the_end(shutil.rmtree, folder, ignore_errors=True)
+
+    async def _ending(self, claimed: Claimed, folder: Path, tell: Tell) -> _Ending:
+        try:
+            return _Ending(await self._serve(claimed, folder, tell))
+        except ServiceFault as fault:
+            return _Ending(fault=fault)
+        except Exception as error:  # the top of an attempt: whatever is wrong with one job must not end the agent
+            log.exception("attempt.failed", **_names(claimed))
+            message = f"the worker failed unexpectedly: {type(error).__name__}; its log has more"
+            return _Ending(fault=ServiceFault(FailureClass.SERVICE, message))
+
+    async def _serve(self, claimed: Claimed, folder: Path, tell: Tell) -> Finished:
+        """What the service says."""
+        service = str(claimed.spec["service"])
+        if service not in self._connectors:
+            raise ServiceFault(FailureClass.UNFIT, f"this worker doesn't offer the service {service!r}")
+        assignment = await self._assignment(claimed, folder)
+        attempt = AttemptKey(claimed.job_id, claimed.fence)
+        return await self._connectors[service].run(
+            assignment, lambda progress: tell(ProgressMade(attempt, msgspec.json.encode(progress)))
+        )
+
+    async def _assignment(self, claimed: Claimed, folder: Path) -> Assignment:
+        wanted = msgspec.convert(claimed.spec.get("inputs", ()), tuple[JobInput, ...])
+        await asyncio.to_thread(_make_anew, folder)
+        inputs = await self._inputs.fetch(wanted, folder / "inputs")
+        return Assignment(
+            job_id=claimed.job_id,
+            fence=claimed.fence,
+            service=str(claimed.spec["service"]),
+            payload=msgspec.json.decode(claimed.payload),
+            inputs=inputs,
+            output_dir=folder / "outputs",
+            environment=self._environments.get(claimed.worker_id, {}),
+        )
+
+    def _spooled(self, claimed: Claimed, ending: _Ending, folder: Path) -> Outcome | None:
+        """The outcome on disk; one that can't be kept becomes a failure; None: not even that can be kept."""
+        fault = ending.fault
+        if fault is None:
+            try:
+                values, outputs = fitted(ending.finished, folder)
+                return self._spool.keep(self._outcome(claimed, ending.run_ms, values=values), outputs)
+            except (OSError, TypeError, ValueError) as error:
+                log.exception("spool.failed", **_names(claimed))
+                fault = ServiceFault(FailureClass.SERVICE, f"the worker couldn't keep the result: {error}")
+        try:
+            return self._spool.keep(self._outcome(claimed, ending.run_ms, fault=fault))
+        except OSError:
+            log.exception("spool.failed", **_names(claimed))
+            return None
+
+    def _outcome(
+        self,
+        claimed: Claimed,
+        run_ms: int,
+        *,
+        values: dict[str, Any] | None = None,
+        fault: ServiceFault | None = None,
+    ) -> Outcome:
+        return Outcome(
+            job_id=claimed.job_id,
+            fence=claimed.fence,
+            pool=claimed.pool,
+            worker_id=claimed.worker_id,
+            service=str(claimed.spec["service"]),
+            ended_at_ms=self._clock.now_ms(),
+            run_ms=run_ms,
+            values=values or {},
+            failure_class=None if fault is None else _reported(fault.failure_class),
+            message="" if fault is None else fault.message[:LONGEST_MESSAGE],
+        )
+
+
+def _names(claimed: Claimed) -> dict[str, object]:
+    """How the log names an attempt; `job_service`, as `service` stands for the program in every line."""
+    return {
+        "job_id": claimed.job_id,
+        "fence": claimed.fence,
+        "worker_id": claimed.worker_id,
+        "job_service": claimed.spec.get("service"),
+    }
+
+
+def _reported(failure_class: FailureClass) -> FailureClass:
+    return FailureClass.SERVICE if failure_class in NOT_REPORTED else failure_class
+
+
+def _make_anew(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700, parents=True)
+    for name in ("inputs", "outputs"):
+        (folder / name).mkdir()

@@ -1,0 +1,243 @@
+"""The running agent: carries out what the life-cycle asks for, and tells it what came of it. Thin.
+
+- It decides nothing: every event goes to `Lifecycle.take`, every action becomes one task or one cancel.
+- Every task belongs to one group; `run` ends when the life-cycle says `Stop` and all tasks have ended.
+- No error of the store ends it. An error that nobody expected in a call is logged and counts as an outage.
+"""
+
+import asyncio
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from agent.actions import Abort, Action, Beat, Claim, Deliver, Register, Release, Run, Stop
+from agent.alarm import Alarm, Sleep
+from agent.attempt import Attempts
+from agent.broker import Broker
+from agent.delivery import Delivery
+from agent.events import (
+    AttemptKey,
+    AttemptStopped,
+    BeatAnswered,
+    CallFailed,
+    ClaimAnswered,
+    Delivered,
+    DrainRequested,
+    Event,
+    FactsChanged,
+    Registered,
+    Released,
+    Spooled,
+    Started,
+    StopRequested,
+    Tick,
+    Unregistered,
+)
+from agent.lifecycle import Lifecycle
+from agent.offers import Offers
+from agent.outage import Outage
+from agent.outcome import Outcome
+from agent.waiting import Listener
+from shared.clock import Clock
+from shared.errors import MusterError, NotFound, Unavailable
+from shared.log import get
+from shared.wire.worker import AgentFacts, Claimed
+
+__all__ = ["Loop", "LoopParts"]
+
+#: what a good-bye may take, in seconds
+GOODBYE_S = 2.0
+#: seconds between two looks at the services
+PROBE_INTERVAL_S = 30.0
+
+T = TypeVar("T")
+
+log = get(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoopParts:
+    """What the loop is made of."""
+
+    agent: AgentFacts
+    pools: Sequence[str]
+    lifecycle: Lifecycle
+    broker: Broker
+    listener: Listener
+    offers: Offers
+    attempts: Attempts
+    delivery: Delivery
+    #: outcomes that an earlier process left, which the life-cycle knows as held
+    unfinished: Sequence[Outcome] = ()
+    clock: Clock
+    sleep: Sleep
+
+
+class Loop:
+    """One agent at work. Args: parts: all of it."""
+
+    def __init__(self, parts: LoopParts) -> None:
+        self._parts = parts
+        self._lifecycle = parts.lifecycle
+        self._alarm = Alarm(parts.clock, parts.sleep)
+        self._outage = Outage(parts.clock)
+        self._group = asyncio.TaskGroup()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._running: dict[AttemptKey, asyncio.Task[Outcome | None]] = {}
+        self._outcomes = {outcome.attempt: outcome for outcome in parts.unfinished}
+        self._over = asyncio.Event()
+        self._is_draining = False
+
+    async def run(self) -> None:
+        """Work until a drain that stops has ended, or until told to stop; then all services are stopped."""
+        async with self._group:
+            self._start(self._parts.listener.run(self._take))
+            self._start(self._tick())
+            self._start(self._watch_services())
+            self._take(Started())
+            await self._over.wait()
+            for task in tuple(self._tasks):
+                task.cancel()
+        await self._say_goodbye()
+        log.info("agent.stopped", agent_id=self._parts.agent.agent_id, undelivered=len(self._outcomes))
+
+    def drain(self) -> None:
+        """Finish what is held, claim no more, then end."""
+        self._take(DrainRequested(stops=True))
+
+    def stop(self) -> None:
+        """End now."""
+        self._take(StopRequested())
+
+    def _take(self, event: Event) -> None:
+        """Tell the life-cycle, and do what it says."""
+        for action in self._lifecycle.take(event, self._parts.clock.monotonic_s()):
+            self._carry_out(action)
+        self._alarm.set(self._lifecycle.due_at_s)
+        is_draining = self._lifecycle.drain is not None
+        if is_draining != self._is_draining:
+            self._is_draining = is_draining
+            log.info("agent.draining" if is_draining else "agent.resumed", held=len(self._lifecycle.held))
+
+    def _carry_out(self, action: Action) -> None:
+        match action:
+            case Register() | Claim() | Beat() | Release():
+                self._start(self._call(action))
+            case Run(claimed):
+                self._run(claimed)
+            case Abort():
+                self._running[AttemptKey(action.job_id, action.fence)].cancel()
+            case Deliver():
+                self._start(self._deliver(AttemptKey(action.job_id, action.fence)))
+            case Stop():
+                self._over.set()
+
+    def _start(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """A task of the loop's group that is cancelled when the loop ends."""
+        task = self._group.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    # -- calls to the store --------------------------------------------------------------------------------------
+
+    async def _call(self, action: Register | Claim | Beat | Release) -> None:
+        name = type(action).__name__.lower()
+        try:
+            event = await self._answer(action)
+        except Unavailable as error:
+            self._outage.failed(name, error)
+            event = CallFailed(action)
+        except MusterError as error:
+            log.error("call.refused", call=name, pool=action.pool, code=error.code, error=error.detail)  # noqa: TRY400 - the trace says no more
+            event = CallFailed(action)
+        except Exception:  # a loop's top: the agent outlives a call that went wrong in a way nobody expected
+            log.exception("call.failed", call=name, pool=action.pool)
+            event = CallFailed(action)
+        else:
+            self._outage.over()
+        self._take(event)
+
+    async def _answer(self, action: Register | Claim | Beat | Release) -> Event:
+        broker = self._parts.broker
+        match action:
+            case Register(pool):
+                return await self._register(pool)
+            case Claim(pool, worker_id):
+                return await self._claim(pool, worker_id)
+            case Beat(pool, heartbeat):
+                return BeatAnswered(pool, await broker.heartbeat(pool, heartbeat))
+            case Release(pool, job_id, fence, worker_id):
+                finish = await broker.release(pool, job_id, fence, worker_id)
+                log.info("job.released", job_id=job_id, fence=fence, worker_id=worker_id, answer=finish)
+                return Released(AttemptKey(job_id, fence))
+
+    async def _register(self, pool: str) -> Event:
+        workers = self._parts.offers.workers
+        lease_ms = await self._parts.broker.register(pool, self._parts.agent, workers)
+        services = sorted({service for worker in workers for service in worker.capability.get("services", ())})
+        names = [worker.worker_id for worker in workers]
+        log.info("agent.registered", pool=pool, agent_id=self._parts.agent.agent_id, workers=names, services=services)
+        return Registered(pool, lease_ms)
+
+    async def _claim(self, pool: str, worker_id: str) -> Event:
+        try:
+            return ClaimAnswered(worker_id, await self._parts.broker.claim(pool, worker_id))
+        except NotFound:
+            return Unregistered(pool, worker_id)
+
+    async def _say_goodbye(self) -> None:
+        """Deregister, so that the fleet knows at once; not while an outcome waits in the spool: its job would go."""
+        owing = {outcome.pool for outcome in self._outcomes.values()}
+        try:
+            async with asyncio.timeout(GOODBYE_S):
+                for pool in self._parts.pools:
+                    if pool not in owing:
+                        await self._parts.broker.deregister(pool, self._parts.agent.agent_id)
+        except (MusterError, TimeoutError) as error:
+            log.warning("goodbye.unheard", error=str(error))
+
+    # -- attempts and deliveries ---------------------------------------------------------------------------------
+
+    def _run(self, claimed: Claimed) -> None:
+        """Start an attempt, and whoever sees it to its end: a task cancelled before its first step can't do that."""
+        key = AttemptKey(claimed.job_id, claimed.fence)
+        self._running[key] = self._start(self._parts.attempts.run(claimed, self._take))
+        self._group.create_task(self._follow(key))
+
+    async def _follow(self, key: AttemptKey) -> None:
+        attempt = self._running[key]
+        await asyncio.wait({attempt})
+        del self._running[key]
+        outcome = None if attempt.cancelled() else attempt.result()
+        if outcome is not None:
+            self._outcomes[key] = outcome
+            self._take(Spooled(key))
+            return
+        self._take(AttemptStopped(key))
+        if not self._lifecycle.holds(key):
+            log.warning("job.lost", job_id=key.job_id, fence=key.fence)
+
+    async def _deliver(self, key: AttemptKey) -> None:
+        await self._parts.delivery.deliver(self._outcomes[key])
+        del self._outcomes[key]
+        self._take(Delivered(key))
+
+    # -- what happens by itself ----------------------------------------------------------------------------------
+
+    async def _tick(self) -> None:
+        while True:
+            await self._alarm.wait()
+            self._take(Tick())
+
+    async def _watch_services(self) -> None:
+        """Look at the services now and then; what changed is registered anew."""
+        while True:
+            await self._parts.sleep(PROBE_INTERVAL_S)
+            try:
+                has_changed = await self._parts.offers.survey()
+            except Exception:  # a loop's top: what was found before stays registered
+                log.exception("services.unread")
+            else:
+                if has_changed:
+                    self._take(FactsChanged())

@@ -1,0 +1,78 @@
+"""Which services this agent offers now, and so what its workers register.
+
+- A service that was named is offered always: suspended with the reason while its probe fails.
+- One that was only looked for is offered from the moment it is first found.
+- What would be refused by the store is refused here: the facts known before stay.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+
+from agent.connectors.base import Connector, ServiceState
+from shared.errors import Misconfigured
+from shared.log import get
+from shared.wire.compiled import compile_worker
+from shared.wire.fault import InvalidDocument
+from shared.wire.worker import WorkerFacts
+
+__all__ = ["Offers"]
+
+#: how long one service's probe may take, in seconds
+PROBE_LIMIT_S = 15.0
+
+#: makes the workers' facts of the services' states
+Describe = Callable[[Mapping[str, ServiceState]], list[WorkerFacts]]
+
+log = get(__name__)
+
+
+class Offers:
+    """The agent's services and workers.
+
+    Args:
+        connectors: one per service.
+        are_named: were the services named by the operator, rather than looked for?
+        describe: from states to workers.
+    """
+
+    def __init__(self, connectors: Sequence[Connector], *, are_named: bool, describe: Describe) -> None:
+        self._connectors = connectors
+        self._describe = describe
+        self._offered = {connector.service for connector in connectors} if are_named else set()
+        #: the workers as last found; empty before the first survey
+        self.workers: list[WorkerFacts] = []
+
+    async def survey(self) -> bool:
+        """Look at every service; True: the workers are no longer as they were.
+
+        Raises:
+            Misconfigured: a worker's document can't be registered; says where it is wrong.
+        """
+        states = dict(await asyncio.gather(*(_probed(connector) for connector in self._connectors)))
+        self._offered |= {service for service, state in states.items() if state.healthy}
+        workers = self._describe({service: state for service, state in states.items() if service in self._offered})
+        for worker in workers:
+            _require_valid(worker)
+        before, self.workers = self.workers, workers
+        return workers != before
+
+
+async def _probed(connector: Connector) -> tuple[str, ServiceState]:
+    try:
+        async with asyncio.timeout(PROBE_LIMIT_S):
+            return connector.service, await connector.probe()
+    except TimeoutError:
+        reason = f"its health check took over {PROBE_LIMIT_S:g} s"
+    except Exception as error:  # the top of a probe: one service must not keep the others from being offered
+        log.exception("service.unread", job_service=connector.service)
+        reason = f"its health check failed unexpectedly: {type(error).__name__}"
+    return connector.service, ServiceState(healthy=False, reason=reason)
+
+
+def _require_valid(worker: WorkerFacts) -> None:
+    try:
+        compile_worker(worker)
+    except InvalidDocument as fault:
+        raise Misconfigured(
+            f"worker {worker.worker_id} can't be registered: {fault.detail} (at {fault.pointer or '/'})"
+        ) from fault
