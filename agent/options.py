@@ -23,7 +23,7 @@ SHORT = {"hub_auth_token": "--token"}
 
 
 def with_settings(*only: str) -> Callable[[Command], Command]:
-    """A decorator: the command gets `--config` and a flag for every setting, or for `only` these; unset ones are None."""
+    """A decorator: `--config`, and a flag for every setting or for `only` these; unset ones arrive as None."""
 
     def adorned(command: Command) -> Command:
         for field in reversed(fields_of(AgentConfig)):

@@ -180,8 +180,6 @@ def _read_job(
     try:
         request = decode_job(text)
         _check_carried_out(request)
-        if request.pool == HUB:
-            raise InvalidDocument("invalid_pool", f"no pool may be called {HUB!r}", "/pool")
         request = _with_defaults(request, rules, choose_pool(request.pool), header_key)
         payload = _encode_payload(request, at)
         return Draft(request, payload, compile_job(request).requirement, at)
@@ -190,6 +188,8 @@ def _read_job(
 
 
 def _check_carried_out(request: JobRequest) -> None:
+    if request.pool == HUB:
+        raise InvalidDocument("invalid_pool", f"no pool may be called {HUB!r}", "/pool")
     for field in ("depends_on", "prefers", "webhook"):
         if getattr(request, field):
             raise InvalidDocument("not_supported_yet", f"{field!r} isn't supported yet: leave it out", f"/{field}")

@@ -62,7 +62,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, emp
     if not table.row_count:
         print(empty, file=sys.stderr)
         return
-    console().print(table)
+    show(table)
 
 
 def print_sheet(facts: Mapping[str, object]) -> None:
@@ -73,7 +73,19 @@ def print_sheet(facts: Mapping[str, object]) -> None:
     table.add_column(overflow="fold")
     for name, value in shown.items():
         table.add_row(name, _cell(value))
-    console().print(table)
+    show(table)
+
+
+def show(table: Table) -> None:
+    """The table, without the blanks that fill its lines where nobody sees them."""
+    screen = console()
+    if sys.stdout.isatty():
+        screen.print(table)
+        return
+    with screen.capture() as captured:
+        screen.print(table)
+    for line in captured.get().splitlines():
+        print(line.rstrip())
 
 
 def plain(value: object) -> str:

@@ -121,10 +121,10 @@ def make_folders(folder: Path) -> None:
 def tell(started: Started, folder: Path) -> None:
     """What the user needs, on standard output."""
     click.echo(f"Muster is up at {started.url}\n")
-    known = f"in {client_file(os.environ)}, so that `muster` just works"
-    key = f"{started.keys.admin}   (shown once; kept {known})" if started.keys.is_new else f"as before, {known}"
+    kept = f"kept in {client_file(os.environ)}, where `muster` finds it"
+    key = {"admin key": started.keys.admin, "": f"shown once; {kept}"} if started.keys.is_new else {"admin key": kept}
     workers = {f"worker {one['id']}": f"{one['services']}; {one['gpu']}" for one in workers_of(started)}
-    print_sheet({"admin key": key, **workers, "logs": str(folder / "logs")})
+    print_sheet({**key, **workers, "logs": str(folder / "logs")})
     click.echo(f"\nIn a second terminal:\n\n  {first_line(folder)}\n")
     click.echo("Ctrl-C stops it all; running jobs are finished first.")
 

@@ -79,7 +79,8 @@ local function load_job_class(pool, name)
   return class
 end
 
--- The job class of this name, or nil when there is none or it can't be read: {name, requirement, attributes, version, avoid, text}.
+-- The job class of this name, or nil when there is none or it can't be read:
+-- {name, requirement, attributes, version, avoid, text}.
 function classes.job(pool, name)
   local known = job_classes[name]
   if known then return known end

@@ -116,10 +116,8 @@ async def test_an_enrolment_token_only_enrols(hub: HubUnderTest, method: str, pa
     assert (answer.status_code == 403) is (scope is not Scope.AGENTS_ENROLL)
 
 
-@each_route
+@pytest.mark.parametrize(("method", "path", "scope"), [one for one in ROUTES if not one[1].startswith("/v1/artifacts")])
 async def test_a_key_for_another_pool_is_refused(hub: HubUnderTest, method: str, path: str, scope: Scope) -> None:
-    if "/artifacts" in path and JOB not in path:
-        pytest.skip("uploaded inputs are of no pool")
     headers = await hub.key(*KEY_SCOPES, pools=["eu"])
     if JOB in path:
         answer = await hub.stranger.request(method, path, headers=headers)

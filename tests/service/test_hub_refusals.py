@@ -136,7 +136,7 @@ async def test_store_that_is_down_is_503_and_says_so(hub: HubUnderTest) -> None:
     async def down(*_: object) -> None:
         raise ConnectionError("refused")
 
-    hub.parts.store.client.connection_pool.get_connection = down  # type: ignore[assignment,method-assign] # the network
+    hub.parts.store.client.connection_pool.get_connection = down
     answer = await hub.client.post("/v1/jobs", json=job_of())
     assert (answer.status_code, answer.json()["code"]) == (503, "store_unavailable")
     assert answer.headers["retry-after"] == "1"

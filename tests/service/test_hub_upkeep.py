@@ -4,16 +4,18 @@ import json
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
 from hub.janitor import MAX_STEPS, Janitor
 from shared.errors import Unavailable
-from shared.store.fleet import Fleet
-from shared.store.pools import Pools
 from shared.wire.access import Scope
 from tests.support.running_hub import HubUnderTest, hub_over
+
+if TYPE_CHECKING:
+    from shared.store.fleet import Fleet
+    from shared.store.pools import Pools
 
 
 class Hands:

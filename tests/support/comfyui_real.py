@@ -39,7 +39,7 @@ def running_comfyui(folder: Path) -> Iterator[RealComfy]:
         (folder / name).mkdir(parents=True)
     shutil.copyfile(NODES, folder / "custom_nodes/muster_test/__init__.py")
     port = _free_port()
-    command = [installed_at() / "run.sh", str(port), "--base-directory", folder]
+    command = [str(installed_at() / "run.sh"), str(port), "--base-directory", str(folder)]
     with (folder / "comfyui.log").open("wb") as log:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=folder)
     try:
@@ -74,4 +74,4 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 def _free_port() -> int:
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
-        return bound.getsockname()[1]
+        return int(bound.getsockname()[1])

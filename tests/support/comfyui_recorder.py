@@ -29,7 +29,10 @@ QUIET_S = 0.5
 #: what says nothing about the protocol, or too much about the machine
 LEFT_OUT = {"traceback": [], "current_inputs": {}, "timestamp": 0}
 
-IMAGE = {"class_type": "EmptyImage", "inputs": {"width": 64, "height": 48, "batch_size": 1, "color": COLOR}}
+IMAGE: dict[str, Any] = {
+    "class_type": "EmptyImage",
+    "inputs": {"width": 64, "height": 48, "batch_size": 1, "color": COLOR},
+}
 SAVE = {"class_type": "SaveImage", "inputs": {"images": ["2", 0], "filename_prefix": f"{FOLDER}/out"}}
 INVERT = {"class_type": "ImageInvert", "inputs": {"image": ["1", 0]}}
 CHECKPOINT = {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "absent.safetensors"}}
@@ -102,7 +105,7 @@ async def _record(http: httpx2.AsyncClient, url: str, scenario: str, graph: dict
         "files": files,
     }
     named = json.dumps(_trimmed(trimmed)).replace(prompt_id, "<prompt_id>").replace(client_id, "<client_id>")
-    return json.loads(named.replace(FOLDER, "<folder>"))
+    return dict(json.loads(named.replace(FOLDER, "<folder>")))
 
 
 async def _frames(socket: ClientConnection) -> list[Any]:

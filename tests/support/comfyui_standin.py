@@ -29,12 +29,12 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 
 def recording(scenario: str) -> dict[str, Any]:
-    return json.loads((RECORDINGS / f"{scenario}.json").read_text())
+    return dict(json.loads((RECORDINGS / f"{scenario}.json").read_text()))
 
 
 def graph(scenario: str) -> dict[str, Any]:
     """The scenario's graph as a client would submit it."""
-    return json.loads(json.dumps(recording(scenario)["graph"]).replace("<folder>/", ""))
+    return dict(json.loads(json.dumps(recording(scenario)["graph"]).replace("<folder>/", "")))
 
 
 @dataclass

@@ -188,9 +188,7 @@ class HubApi:
             job = await self.job(job_id)
             return job if job["state"] == state else None
 
-        found = await wait_until(reached, timeout_s, f"job {job_id} is {state}")
-        assert found is not None
-        return found
+        return await wait_until(reached, timeout_s, f"job {job_id} is {state}")
 
     async def workers(self) -> list[dict[str, Any]]:
         answer = await self.client.get("/v1/workers")

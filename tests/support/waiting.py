@@ -3,7 +3,7 @@
 import inspect
 import time
 from collections.abc import Awaitable, Callable
-from typing import TypeVar, cast
+from typing import Any, TypeVar, overload
 
 import anyio
 
@@ -14,7 +14,15 @@ POLL_S = 0.01
 T = TypeVar("T")
 
 
-async def wait_until(what: Callable[[], T | Awaitable[T]], timeout_s: float, description: str) -> T:
+@overload
+async def wait_until(what: Callable[[], Awaitable[T | None]], timeout_s: float, description: str) -> T: ...
+
+
+@overload
+async def wait_until(what: Callable[[], T | None], timeout_s: float, description: str) -> T: ...
+
+
+async def wait_until(what: Callable[[], Any], timeout_s: float, description: str) -> Any:
     """The first truthy answer of `what` (plain or async), asked every 10 ms.
 
     Raises:
@@ -23,7 +31,7 @@ async def wait_until(what: Callable[[], T | Awaitable[T]], timeout_s: float, des
     end = time.monotonic() + timeout_s
     while True:
         answer = what()
-        answer = cast("T", await answer if inspect.isawaitable(answer) else answer)
+        answer = await answer if inspect.isawaitable(answer) else answer
         if answer:
             return answer
         if time.monotonic() > end:
