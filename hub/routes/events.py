@@ -62,6 +62,8 @@ async def follow_job(
     parts = parts_of(request)
     pool = require_pool(principal_of(request), pool_of_job(job_id))
     given = _cursor(last_event_id or cursor)
+    # a pool that no job is in gets no reader
+    await parts.jobs.get(job_id)
     # taken before the job is read: what happens in between comes twice rather than not at all
     start = given or await parts.feed.newest(pool)
     job = await parts.jobs.get(job_id)

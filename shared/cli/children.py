@@ -20,8 +20,11 @@ __all__ = ["Child", "ChildEnded", "Slot"]
 
 #: how long an orphan may take to end well
 ORPHAN_S = 10.0
-#: how long a child may take when told twice
-HURRIED_S = 5.0
+#: how long a killed one may take
+KILLED_S = 5.0
+#: between two requests of a hurried end, and how many there are before it is killed
+AGAIN_S = 1.0
+HURRIED_TIMES = 5
 POLL_S = 0.05
 LAST_LINES = 12
 LAST_BYTES = 16_384
@@ -82,7 +85,7 @@ class Slot:
             return False
         pid = self.holder()
         if pid is not None:
-            for number, patience_s in ((signal.SIGTERM, ORPHAN_S), (signal.SIGKILL, HURRIED_S)):
+            for number, patience_s in ((signal.SIGTERM, ORPHAN_S), (signal.SIGKILL, KILLED_S)):
                 if await self._freed(pid, number, patience_s):
                     return True
         known = f"pid {pid}" if pid is not None else f"it holds {self.path}"
@@ -170,12 +173,16 @@ class Child:
         return True
 
     async def _stop_now(self, process: asyncio.subprocess.Process) -> None:
-        process.terminate()
-        try:
-            async with asyncio.timeout(HURRIED_S):
-                await process.wait()
-        except TimeoutError:
-            os.killpg(process.pid, signal.SIGKILL)
+        """Ask again and again: a signal that comes right after the first may be taken for its echo."""
+        for _ in range(HURRIED_TIMES):
+            process.terminate()
+            try:
+                async with asyncio.timeout(AGAIN_S):
+                    await process.wait()
+            except TimeoutError:
+                continue
+            return
+        os.killpg(process.pid, signal.SIGKILL)
 
     def last_words(self) -> str:
         """The last lines it wrote."""

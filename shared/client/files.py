@@ -107,7 +107,7 @@ class Files:
         async with self._connection.stream("GET", url, headers={"Accept-Encoding": "identity", **part}) as response:
             if start and response.status_code != PARTIAL_CONTENT:
                 received.restart()
-            async for chunk in response.aiter_bytes(CHUNK_BYTES):
+            async for chunk in response.aiter_bytes():
                 await asyncio.to_thread(received.write, chunk)
 
 

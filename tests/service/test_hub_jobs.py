@@ -82,7 +82,11 @@ async def test_repeated_batch_makes_nothing_new(hub: HubUnderTest) -> None:
 async def test_wait_answers_the_final_job(hub: HubUnderTest) -> None:
     await hub.enrolled("a")
     waiting = asyncio.create_task(hub.client.post("/v1/jobs?wait=20", json=job_of()))
-    await wait_until(lambda: hub.parts.fleet.counts("default"), 10, "the job is stored")
+
+    async def stored() -> bool:
+        return bool(await hub.parts.fleet.counts("default"))
+
+    await wait_until(stored, 10, "the job is stored")
     job_id = await complete(hub)
     answer = await waiting
     assert answer.status_code == 200
