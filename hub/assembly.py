@@ -37,7 +37,8 @@ async def opened_parts(config: HubConfig, store_url: str, clock: Clock) -> Async
     store = Store.at(store_url)
     try:
         async with EventFeed(partial(Events, store)) as feed:
-            yield _parts(config, store, StoreAddress(store_url, bind=_bind(config)), feed=feed, clock=clock)
+            address = StoreAddress(store_url, bind=_bind(config), public_url=config.store_public_url)
+            yield _parts(config, store, address, feed=feed, clock=clock)
     finally:
         await store.close()
 

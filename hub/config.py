@@ -50,6 +50,14 @@ class HubConfig(msgspec.Struct, frozen=True, kw_only=True):
             extra={"env": "WS_AUTH_TOKEN", "secret": True},
         ),
     ] = None
+    #: None for the address by which the agent reached the hub, or `redis_url`.
+    store_public_url: Annotated[
+        str | None,
+        Meta(
+            description="the store's URL as agents reach it, where it differs from the hub's own",
+            extra={"env": "HUB_STORE_PUBLIC_URL", "secret": True, "default": "as the hub reaches it"},
+        ),
+    ] = None
     #: Minutes.
     max_job_timeout_minutes: Annotated[
         int,

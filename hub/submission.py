@@ -240,6 +240,17 @@ def _check_together(drafts: Collection[Draft]) -> None:
             raise InvalidDocument("invalid_batch", detail, f"{draft.at}/idempotency_key")
         if key is not None:
             keys.add((draft.request.customer_id, key))
+    _check_workflows(drafts)
+
+
+def _check_workflows(drafts: Collection[Draft]) -> None:
+    """One priority per workflow: its steps take the first one's place."""
+    priorities: dict[str, int | None] = {}
+    for draft in drafts:
+        workflow, priority = draft.request.workflow, draft.request.priority
+        if workflow is not None and priorities.setdefault(workflow.id, priority) != priority:
+            detail = f"the steps of workflow {workflow.id!r} have one priority: {priorities[workflow.id]} or {priority}?"
+            raise InvalidDocument("workflow_priority", detail, f"{draft.at}/priority")
 
 
 def _full(document: Any) -> Any:

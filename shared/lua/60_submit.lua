@@ -42,7 +42,7 @@ local function workflow_place(pool, spec)
   return {priority = tonumber(priority), seq = tonumber(seq)}
 end
 
--- The first refusal of the batch as an answer, or nil. Writes nothing.
+-- The first refusal among the jobs as an answer, or nil. Writes nothing.
 local function refuse_submit(pool, list)
   for i, job in ipairs(list) do
     local id, conflict = standing(pool, job)
@@ -119,6 +119,19 @@ local function accept(pool, now, job)
   else
     jobs.enqueue(pool, now, record)
   end
+end
+
+-- muster_check: would these jobs be refused? For batches that go in several calls: asked for all before the first.
+-- ARGV  1: number of jobs n, then 4 per job: id, spec (JSON), idempotency key, fingerprint
+-- Answers {'OK'}, or a refusal as muster_submit says it. Writes nothing
+local function muster_check(keys, args)
+  local list = {}
+  for i = 2, #args, 4 do
+    list[#list + 1] = {
+      id = args[i], spec = cjson.decode(args[i + 1]), idempotency = args[i + 2], fingerprint = args[i + 3],
+    }
+  end
+  return refuse_submit(pool_of(keys[1]), list) or {'OK'}
 end
 
 local function muster_submit(keys, args)

@@ -13,6 +13,7 @@ end
 -- name, function, least number of arguments, size of the groups that may follow, flags
 local FUNCTIONS = {
   {'submit', muster_submit, 1, 6, {}},
+  {'check', muster_check, 1, 4, {'no-writes'}},
   {'register', muster_register, 4, 6, {'allow-oom'}},
   {'deregister', muster_deregister, 1, 0, {'allow-oom'}},
   {'claim', muster_claim, 2, 0, {'allow-oom'}},

@@ -16,6 +16,9 @@ __all__ = ["JobFilter", "Jobs", "PreparedJob", "Submitted", "pool_of_job"]
 #: jobs per call, so that a call stays under its 5 ms
 CHUNK_JOBS = 50
 
+#: jobs per call of the check before a batch
+CHECKED_JOBS = 200
+
 #: payload bytes per call, for the same reason
 CHUNK_BYTES = 1_048_576
 
@@ -60,7 +63,7 @@ class Jobs:
         self._store = store
 
     async def submit(self, pool: str, jobs: Sequence[PreparedJob]) -> list[Submitted]:
-        """What stands for each job, in order. A batch goes in chunks.
+        """What stands for each job, in order. A large batch goes in chunks, after all of it has been checked.
 
         A batch cut short by an outage is finished by sending it again with the same ids or idempotency keys.
 
@@ -70,11 +73,21 @@ class Jobs:
             Unavailable: the store is down, or at its memory limit (`code` `store_full`).
         """
         submitted: list[Submitted] = []
-        for first, chunk in _chunks(jobs):
+        chunks = list(_chunks(jobs))
+        if len(chunks) > 1:
+            await self._check(pool, jobs)
+        for first, chunk in chunks:
             answer = await self._store.call("submit", pool, len(chunk), *(a for job in chunk for a in _arguments(job)))
             _raise_refusal(answer, first)
             submitted += _standing(answer)
         return submitted
+
+    async def _check(self, pool: str, jobs: Sequence[PreparedJob]) -> None:
+        """Raise what submitting would raise, with nothing stored."""
+        for first in range(0, len(jobs), CHECKED_JOBS):
+            some = jobs[first : first + CHECKED_JOBS]
+            arguments = [a for job in some for a in (job.job_id, job.spec, job.idempotency_key or "", job.fingerprint)]
+            _raise_refusal(await self._store.call("check", pool, len(some), *arguments), first)
 
     async def get(self, job_id: str) -> JobView:
         """The job with history and result. Raises: NotFound."""

@@ -292,3 +292,13 @@ async def test_progress_is_shown_while_the_job_runs(broker: Broker) -> None:
     await broker.beat([claimed], progress=b'{"value":0.25,"message":"step 1","step":1,"steps":4}')
     progress = (await broker.jobs.get(job_id)).progress
     assert msgspec.to_builtins(progress) == {"value": 0.25, "message": "step 1", "step": 1, "steps": 4}
+
+
+async def test_a_conflict_behind_the_first_chunk_of_a_batch_stores_nothing(broker: Broker) -> None:
+    await broker.jobs.submit(POOL, [broker.job(idempotency_key="k", fingerprint="f")])
+    before = await broker.keys()
+    batch = [*(broker.job() for _ in range(300)), broker.job(idempotency_key="k", fingerprint="other")]
+    with pytest.raises(Conflict) as refusal:
+        await broker.jobs.submit(POOL, batch)
+    assert refusal.value.pointer == "/jobs/300/idempotency_key"
+    assert await broker.keys() == before

@@ -10,6 +10,7 @@ from tests.support.broker import Broker
 
 FUNCTIONS = {
     "submit": 1,
+    "check": 1,
     "register": 4,
     "deregister": 1,
     "claim": 2,
@@ -28,9 +29,9 @@ FUNCTIONS = {
 @pytest.mark.parametrize("function", FUNCTIONS)
 async def test_a_wrong_number_of_arguments_is_answered(broker: Broker, function: str) -> None:
     for count in {0, FUNCTIONS[function] + 1, 3} - {FUNCTIONS[function]}:
-        if function in {"submit", "heartbeat", "register"} and count >= FUNCTIONS[function] and count != 3:
+        if function in {"submit", "check", "heartbeat", "register"} and count >= FUNCTIONS[function] and count != 3:
             count += 1  # noqa: PLW2901 - off the group size
-        if (function, count) in {("heartbeat", 3), ("submit", 1), ("release", 3)}:
+        if (function, count) in {("heartbeat", 3), ("submit", 1), ("check", 1), ("release", 3)}:
             continue
         with pytest.raises(Bug, match="takes"):
             await broker.store.call(function, "default", *["x"] * count)
