@@ -249,7 +249,8 @@ def _check_workflows(drafts: Collection[Draft]) -> None:
     for draft in drafts:
         workflow, priority = draft.request.workflow, draft.request.priority
         if workflow is not None and priorities.setdefault(workflow.id, priority) != priority:
-            detail = f"the steps of workflow {workflow.id!r} have one priority: {priorities[workflow.id]} or {priority}?"
+            either = f"{priorities[workflow.id]} or {priority}"
+            detail = f"the steps of workflow {workflow.id!r} have one priority: {either}?"
             raise InvalidDocument("workflow_priority", detail, f"{draft.at}/priority")
 
 

@@ -9,7 +9,8 @@
 -- Moves none → pending | scheduled. Events job.submitted (and job.scheduled for a delayed one).
 
 local function idempotency_key(pool, job)
-  return pool .. 'idem:' .. (job.spec.customer_id or '') .. ':' .. job.idempotency
+  local customer = job.spec.customer_id or ''
+  return pool .. 'idem:' .. redis.sha1hex(#customer .. ' ' .. customer .. job.idempotency)
 end
 
 local function parse_submit(args)

@@ -33,7 +33,7 @@ CATALOGUE: tuple[KeyKind, ...] = (
     KeyKind("progress:<id>", "string", "heartbeat, progress", "until the job is final"),
     KeyKind("result:<id>", "string", "complete", "until pruned"),
     KeyKind("history:<id>", "list", "functions", "until pruned"),
-    KeyKind("idem:<customer>:<key>", "string", "submit", "24 h"),
+    KeyKind("idem:<digest>", "string", "submit", "24 h"),
     KeyKind("index:all", "zset", "functions", "permanent"),
     KeyKind("index:state:<state>", "zset", "functions", "permanent"),
     KeyKind("index:service:<service>", "zset", "functions", "while jobs are kept"),

@@ -231,7 +231,8 @@ async def test_dead_hub_is_told_with_its_last_words_and_nothing_stays(person: Pe
 async def test_bar_moves_on_a_terminal(person: Person) -> None:
     person.up()
     await person.is_up()
-    screen = typed_at_a_terminal(person, [*MUSTER, "submit", "simulation", "--wait", "--out", str(person.home / "out")])
+    options = ["--payload", "examples/simulation.json", "--wait", "--out", str(person.home / "out")]
+    screen = typed_at_a_terminal(person, [*MUSTER, "submit", "simulation", *options])
     assert "active on w" in screen
     assert len(set(re.findall(r"(\d+)%", screen))) >= 3, screen
     assert "completed" in screen
@@ -239,14 +240,14 @@ async def test_bar_moves_on_a_terminal(person: Person) -> None:
 
 def typed_at_a_terminal(person: Person, command: list[str]) -> str:
     """All that a terminal showed while the command ran."""
-    pid, terminal = pty.fork()
-    if pid == 0:
-        os.chdir(ROOT)
-        os.execve(command[0], command, {**person.environ, "TERM": "xterm", "COLUMNS": "120"})
+    terminal, inner = pty.openpty()
+    environ = {**person.environ, "TERM": "xterm", "COLUMNS": "120"}
     shown = b""
-    with suppress(OSError):  # the end of a terminal is an error on Linux
-        while chunk := os.read(terminal, 65_536):
-            shown += chunk
+    with subprocess.Popen(command, cwd=ROOT, env=environ, stdin=inner, stdout=inner, stderr=inner) as process:
+        os.close(inner)
+        with suppress(OSError):  # the end of a terminal is an error on Linux
+            while chunk := os.read(terminal, 65_536):
+                shown += chunk
     os.close(terminal)
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0, shown
+    assert process.returncode == 0, shown
     return shown.decode()

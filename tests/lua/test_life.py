@@ -302,3 +302,9 @@ async def test_a_conflict_behind_the_first_chunk_of_a_batch_stores_nothing(broke
         await broker.jobs.submit(POOL, batch)
     assert refusal.value.pointer == "/jobs/300/idempotency_key"
     assert await broker.keys() == before
+
+
+async def test_idempotency_keys_of_different_customers_never_meet(broker: Broker) -> None:
+    one = broker.job(customer_id="a", idempotency_key="b:c", fingerprint="f")
+    other = broker.job(customer_id="a:b", idempotency_key="c", fingerprint="f")
+    assert [job.created for job in await broker.jobs.submit(POOL, [one, other])] == [True, True]

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TypeVar
 
-from agent.actions import Abort, Action, Beat, Claim, Deliver, Register, Release, Run
+from agent.actions import Action, Beat, Claim, Register, Release
 from agent.events import (
     AttemptKey,
     AttemptStopped,
@@ -21,7 +21,7 @@ from agent.held import Held, Phase
 from agent.lifecycle import Lifecycle
 from shared.wire.worker import Claimed, HeartbeatAnswer, JobVerdict
 
-__all__ = ["JOB", "LEASE_MS", "Life", "claimed_job", "names"]
+__all__ = ["JOB", "LEASE_MS", "Life", "claimed_job", "names", "only"]
 
 LEASE_MS = 20_000
 JOB = AttemptKey("default-1", 1)
@@ -139,6 +139,3 @@ def only(actions: Sequence[Action], kind: type[A]) -> A:
     found = [action for action in actions if isinstance(action, kind)]
     assert len(found) == 1, actions
     return found[0]
-
-
-__all__ += ["Abort", "Deliver", "Run", "only"]

@@ -1,4 +1,4 @@
-"""Any order of answers, failures, wakes, verdicts and passing time: what must never be, never is; a drain always ends."""
+"""Any order of answers, failures, wakes, verdicts and passing time: what must never be, never is; drains end."""
 
 import random
 from collections.abc import Callable

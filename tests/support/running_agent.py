@@ -1,0 +1,95 @@
+"""A whole agent in this process, over a broker's and a hub's twin, with time in the test's hand."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx2
+
+from agent.assembly import Wiring, assemble
+from agent.config import AgentConfig
+from agent.connectors.base import Connector
+from agent.connectors.simulation import SimulationConnector
+from agent.detect import Machine
+from agent.loop import Loop
+from agent.probes.gpu import Gpu
+from tests.support.broker_twin import BrokerTwin
+from tests.support.hub_twin import HubTwin
+from tests.support.manual_time import ManualTime
+
+__all__ = ["AgentUnderTest", "Surroundings"]
+
+
+@dataclass
+class AgentUnderTest:
+    """One process of an agent."""
+
+    loop: Loop
+    task: "asyncio.Task[None]"
+
+    async def kill(self) -> None:
+        """It is gone from one moment to the next: nothing is said to anybody."""
+        self.task.cancel()
+        with suppress(asyncio.CancelledError):
+            await self.task
+
+
+@dataclass
+class Surroundings:
+    """What an agent runs in; outlives its processes."""
+
+    state_dir: Path
+    broker: BrokerTwin = field(default_factory=BrokerTwin)
+    hub: HubTwin = field(default_factory=HubTwin)
+    time: ManualTime = field(default_factory=ManualTime)
+    pid: int = 0
+
+    @asynccontextmanager
+    async def agent(
+        self, *, connectors: Sequence[Connector] = (), gpus: int = 0, **settings: Any
+    ) -> AsyncIterator[AgentUnderTest]:
+        """A new process of the agent `box`, with the simulation unless other connectors are given."""
+        self.pid += 1
+        hub = self.hub.connection()
+        try:
+            async with httpx2.AsyncClient(transport=httpx2.MockTransport(_nowhere)) as web:
+                wiring = self._wiring(connectors or [self.simulation()], gpus, settings, hub=hub, web=web)
+                loop = await assemble(wiring)
+                agent = AgentUnderTest(loop, asyncio.create_task(loop.run()))
+                yield agent
+                loop.stop()
+                with suppress(asyncio.CancelledError):
+                    await agent.task
+        finally:
+            await hub.close()
+
+    def simulation(self) -> SimulationConnector:
+        return SimulationConnector(random.Random(7), self.time.sleep)
+
+    async def until(self, what: Callable[[], object], description: str) -> None:
+        await self.time.until(what, description)
+
+    def _wiring(self, connectors: Sequence[Connector], gpus: int, settings: dict[str, Any], **open_ones: Any) -> Wiring:
+        cards = tuple(Gpu(index=number, uuid=f"GPU-{number}", model="T", vendor="nvidia") for number in range(gpus))
+        return Wiring(
+            config=AgentConfig(services=[connector.service for connector in connectors], **settings),
+            agent_id="box",
+            pools=("default",),
+            machine=Machine(hostname="h", capability={"ram_gb": 8.0}, gpus=cards),
+            connectors=connectors,
+            broker=self.broker,
+            state_dir=self.state_dir,
+            pid=self.pid,
+            clock=self.time,
+            sleep=self.time.sleep,
+            dice=random.Random(7).random,
+            **open_ones,
+        )
+
+
+async def _nowhere(request: httpx2.Request) -> httpx2.Response:
+    raise httpx2.ConnectError(f"{request.url} is nowhere")
