@@ -92,7 +92,9 @@ class Lifecycle:
 
     @property
     def due_at_s(self) -> float:
-        """When the next `Tick` is needed, monotonic seconds; infinity: none."""
+        """When the next `Tick` is needed, monotonic seconds, later than the last event; infinity: none."""
+        if self.is_over:
+            return inf
         moments = (
             *(membership.due_at_s for membership in self._memberships.values()),
             *(asking.due_at_s for asking in self._free_workers()),

@@ -18,9 +18,10 @@ from agent.identity import Identity, load_identity, save_identity
 from agent.probes.hostname import hostname
 from agent.services import connectors_of
 from agent.state_lock import locked
-from agent.stop_signals import stopping_on_signals
+from agent.stop_signals import StopSignals, stop_signals
 from shared.clock import Clock
 from shared.errors import Misconfigured
+from shared.log import get
 from shared.store.connection import Store
 from shared.store.workers import Workers
 from shared.wire.worker import WorkerFacts
@@ -34,6 +35,8 @@ READ_TIMEOUT_S = 60.0
 DIRECT = "direct"
 #: the machine's name where it has none
 NAMELESS = "agent"
+
+log = get(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,12 +59,26 @@ async def run(config: AgentConfig, around: Surroundings) -> None:
         Misconfigured: the configuration can't work, or another agent has the state directory.
         NotAllowed: the hub refuses the token.
     """
-    with locked(around.state_dir):
-        identity = await _identity(config, around)
-        async with _wiring(config, around, identity) as wiring:
-            loop = await assemble(wiring)
-            with stopping_on_signals(loop.drain, loop.stop, around.clock):
-                await loop.run()
+    with locked(around.state_dir), stop_signals(around.clock) as signals:
+        task = asyncio.current_task()
+        if task is None:
+            raise AssertionError("a coroutine runs in a task")
+        signals.lead_to(task.cancel, task.cancel)
+        try:
+            await _start_and_work(config, around, signals)
+        except asyncio.CancelledError:
+            if not signals.have_come:
+                raise
+            task.uncancel()  # the signal came while it started, and has done its work
+            log.info("agent.stopped")
+
+
+async def _start_and_work(config: AgentConfig, around: Surroundings, signals: StopSignals) -> None:
+    identity = await _identity(config, around)
+    async with _wiring(config, around, identity) as wiring:
+        loop = await assemble(wiring)
+        signals.lead_to(loop.drain, loop.stop)
+        await loop.run()
 
 
 async def enrol(config: AgentConfig, around: Surroundings) -> Identity:

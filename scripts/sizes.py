@@ -15,7 +15,8 @@ MOST_TEST_LINES = 500
 MOST_METHODS = 10
 MOST_NESTING = 3
 FOLDERS = ("hub", "agent", "shared", "build", "scripts", "tests")
-BLOCKS = (ast.If, ast.For, ast.AsyncFor, ast.While, ast.With, ast.AsyncWith, ast.Try, ast.Match)
+#: what a reader has to keep in mind; a `with` opens no branch
+BLOCKS = (ast.If, ast.For, ast.AsyncFor, ast.While, ast.Try, ast.Match)
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 

@@ -21,6 +21,8 @@ FIRST_FIELDS = ("at", "level", "service", "event", "logger")
 SECRET_WORDS = frozenset({"password", "token", "key", "secret", "authorization", "cookie"})
 URL_PASSWORD = re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s:/@]*):[^\s@/]+@", re.IGNORECASE)
 OWN_SECRET = re.compile(r"\b(m[kta]_)[A-Za-z0-9_-]{8,}")
+#: A line for every request they make is no news.
+CHATTY_LIBRARIES = ("httpx2", "httpcore2")
 #: They come with handlers of their own, which would write each line twice and in another form.
 LOUD_LIBRARIES = ("uvicorn", "uvicorn.error", "uvicorn.access", "litestar")
 
@@ -124,4 +126,6 @@ def route_standard_logging(form: logging.Formatter, level: int, stream: TextIO) 
         logger = logging.getLogger(name)
         logger.handlers = []
         logger.propagate = True
+    for name in CHATTY_LIBRARIES:
+        logging.getLogger(name).setLevel(max(level, logging.WARNING))
     logging.captureWarnings(capture=True)

@@ -24,11 +24,10 @@ local function note(pool, class, witness)
   end
 end
 
--- One event for all jobs of a class, not one a job.
+-- One event for all jobs of a class, not one a job. A new class is about to get its first one.
 local function announce(pool, now, event, class)
-  events.add(pool, now, event, {
-    data = flat_json({'class', class, 'jobs', redis.call('ZCARD', pool .. 'waiting:' .. class)}, 4),
-  })
+  local jobs_waiting = math.max(1, redis.call('ZCARD', pool .. 'waiting:' .. class))
+  events.add(pool, now, event, {data = flat_json({'class', class, 'jobs', jobs_waiting}, 4)})
 end
 
 -- Look for a witness among the worker classes after number `after`; answers how many were examined, and the witness.

@@ -129,8 +129,8 @@ async def events_by_job(api: HubApi) -> dict[str, list[dict[str, Any]]]:
 
 async def unknown_keys(hub: HubProcess) -> list[str]:
     record = json.loads((hub.folder / "data" / "store" / "store.json").read_text())
-    store = redis.Redis(port=record["port"], password=record["password"])
+    store = redis.Redis(port=record["port"], password=record["password"], decode_responses=True)
     try:
-        return [key.decode() for key in await store.keys("*") if not known(key.decode())]
+        return [str(key) for key in await store.keys("*") if not known(str(key))]
     finally:
         await store.aclose()

@@ -140,7 +140,7 @@ def line_of(process: "subprocess.Popen[str]") -> str:
         (["submit", "simulation", "--input", "a=/nonexistent"], 2, "/nonexistent"),
         (["submit", "simulation", "--out", "x"], 2, "--wait"),
         (["explain"], 2, "--service"),
-        (["jobs", "--url", "ftp://x"], 78, "MUSTER_URL"),
+        (["jobs", "--url", "ftp://x"], 78, "--url"),
     ],
 )
 def test_what_goes_wrong_before_a_hub_is_asked_has_its_code(arguments: list[str], code: int, said: str) -> None:

@@ -74,7 +74,7 @@ class BrokerTwin:
 
     def submit(self, service: str = "simulation", **payload: Any) -> TwinJob:
         """A new job of the simulation service; wakes a parked worker."""
-        defaults = {"duration_s": 0.0, "steps": 1, "fail": None, "fail_rate": 0.0, "outputs": []}
+        defaults: dict[str, Any] = {"duration_s": 0.0, "steps": 1, "fail": None, "fail_rate": 0.0, "outputs": []}
         job_id = f"default-{len(self.jobs) + 1:04d}"
         job = self.jobs[job_id] = TwinJob(job_id, {**defaults, **payload}, {"service": service})
         self._wake()

@@ -56,7 +56,7 @@ class MusterFail:
     def INPUT_TYPES(cls):  # noqa: ANN206, N802 - ComfyUI's name
         return {"required": {"image": ("IMAGE",), "kind": (["value", "runtime", "oom", "exit"],)}}
 
-    def fail(self, image, kind):  # noqa: ANN001, ANN201, ARG002 - a node's shape is ComfyUI's
+    def fail(self, image, kind):  # noqa: ANN001, ANN201 - a node's shape is ComfyUI's
         import torch
 
         if kind == "oom":

@@ -37,7 +37,7 @@ class ManualTime:
             if until_s <= self._now_s:
                 event.set()
 
-    async def until(self, what: Callable[[], object], description: str, *, step_s: float = 0.25) -> None:
+    async def until(self, what: Callable[[], object], description: str, *, step_s: float = 1.0) -> None:
         """Time flies until it is so."""
 
         def look() -> bool:

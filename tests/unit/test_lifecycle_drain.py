@@ -1,8 +1,10 @@
 """Drain and stop: no new claims, running jobs finish or are given back, nothing is failed by a deploy."""
 
+from math import inf
+
 import pytest
 
-from agent.actions import Abort, Claim, Release, Run, Stop
+from agent.actions import Abort, Release, Stop
 from agent.events import (
     AttemptStopped,
     ClaimAnswered,
@@ -158,4 +160,13 @@ def test_after_the_stop_nothing_happens() -> None:
     life.take(StopRequested())
     assert life.take(ClaimAnswered("a", claimed_job())) == []
     assert life.take(SIGTERM) == []
-    assert not any(isinstance(action, Run | Claim) for action in life.tick(100))
+    assert life.tick(100) == []
+
+
+def test_after_the_stop_nothing_is_due() -> None:
+    """Else the timer would ring for ever."""
+    life = Life(drain_timeout_s=0)
+    life.reach(Phase.DELIVERING)
+    life.take(SIGTERM)
+    assert Stop() in life.tick(31)
+    assert life.lifecycle.due_at_s == inf

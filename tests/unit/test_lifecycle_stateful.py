@@ -177,7 +177,7 @@ class AgentLife(RuleBasedStateMachine):
 
     @invariant()
     def nothing_due_is_left_undone(self) -> None:
-        assert self.lifecycle.is_over or self.lifecycle.due_at_s > self.now_s
+        assert self.lifecycle.due_at_s > self.now_s
 
     @invariant()
     def a_worker_has_one_thing_to_do(self) -> None:
