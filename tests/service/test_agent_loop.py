@@ -227,7 +227,7 @@ async def test_an_outage_of_the_store_loses_nothing(around: Surroundings, outage
 
 
 async def test_an_outage_is_told_once_and_its_end_too(around: Surroundings) -> None:
-    around.broker.away = 10
+    around.broker.away = 4
     with capture_logs() as logs:
         async with around.agent():
             await around.until(lambda: around.broker.count("claim"), "the agent is registered")
