@@ -16,9 +16,12 @@ from obstore.exceptions import BaseError
 from obstore.store import LocalStore, ObjectStore, from_url
 
 from hub.ranges import ByteRange
+from shared import log
 from shared.errors import Invalid, NotFound, Unavailable
 
 __all__ = ["Artifacts", "Received", "checked_name", "input_path", "open_artifact_store", "output_path"]
+
+_log = log.get(__name__)
 
 #: the least part size of S3
 PART_BYTES = 5 << 20
@@ -65,7 +68,7 @@ class Artifacts:
         try:
             await obstore.put_async(self._store, path, counted(), chunk_size=PART_BYTES, max_concurrency=PARTS_AT_ONCE)
         except (BaseError, OSError) as error:
-            raise Unavailable(f"the artifact store failed at {path!r}", code="artifact_store_failed") from error
+            raise _failed(path, error) from error
         return Received(size, digest.hexdigest())
 
     async def send(self, path: str, part: ByteRange | None) -> AsyncIterator[bytes]:
@@ -81,7 +84,7 @@ class Artifacts:
         except FileNotFoundError:
             raise NotFound(f"the file at {path!r} is no longer kept", code="artifact_gone") from None
         except (BaseError, OSError) as error:
-            raise Unavailable(f"the artifact store failed at {path!r}", code="artifact_store_failed") from error
+            raise _failed(path, error) from error
         return found.stream(CHUNK_BYTES)
 
 
@@ -118,3 +121,9 @@ def checked_name(name: str) -> str:
 
 def _is_plain(part: str) -> bool:
     return part not in {"", ".", ".."} and len(part.encode()) <= MAX_SEGMENT_BYTES
+
+
+def _failed(path: str, error: Exception) -> Unavailable:
+    """The failure for the client; its cause, with paths and hosts in it, is for the hub's log alone."""
+    _log.error("artifacts.failed", path=path, error=str(error))
+    return Unavailable(f"the artifact store failed at {path!r}", code="artifact_store_failed")
