@@ -21,7 +21,8 @@ from shared import __version__, log
 from shared.clock import SystemClock
 from shared.config import load
 from shared.config_paths import config_file
-from shared.errors import Misconfigured, MusterError, NotAllowed, Unavailable
+from shared.errors import MusterError
+from shared.exits import ExitCode, exit_code_of
 from shared.wire.worker import WorkerFacts
 
 if TYPE_CHECKING:
@@ -29,10 +30,6 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-EXIT_FAILED = 1
-EXIT_UNAVAILABLE = 69
-EXIT_NOT_ALLOWED = 77
-EXIT_CONFIGURATION = 78
 
 CONFIG_FILE = "agent.toml"
 
@@ -149,17 +146,9 @@ def _exiting() -> Iterator[None]:
         yield
     except MusterError as error:
         click.echo(f"muster-agent: {error.detail}", err=True)
-        sys.exit(_code(error))
+        sys.exit(exit_code_of(error))
     except KeyboardInterrupt:
-        sys.exit(EXIT_FAILED)
-
-
-def _code(error: MusterError) -> int:
-    if isinstance(error, Misconfigured):
-        return EXIT_CONFIGURATION
-    if isinstance(error, NotAllowed):
-        return EXIT_NOT_ALLOWED
-    return EXIT_UNAVAILABLE if isinstance(error, Unavailable) else EXIT_FAILED
+        sys.exit(ExitCode.FAILED)
 
 
 if __name__ == "__main__":

@@ -6,14 +6,10 @@ from contextlib import contextmanager
 
 import click
 
-from shared.errors import Misconfigured, MusterError, NotAllowed, Unavailable
+from shared.errors import MusterError
+from shared.exits import exit_code_of
 
 __all__ = ["exiting"]
-
-EXIT_FAILED = 1
-EXIT_UNAVAILABLE = 69
-EXIT_NOT_ALLOWED = 77
-EXIT_CONFIGURATION = 78
 
 
 @contextmanager
@@ -23,12 +19,4 @@ def exiting() -> Iterator[None]:
         yield
     except MusterError as error:
         click.echo(f"muster-hub: {error.detail}", err=True)
-        sys.exit(_code(error))
-
-
-def _code(error: MusterError) -> int:
-    if isinstance(error, Misconfigured):
-        return EXIT_CONFIGURATION
-    if isinstance(error, NotAllowed):
-        return EXIT_NOT_ALLOWED
-    return EXIT_UNAVAILABLE if isinstance(error, Unavailable) else EXIT_FAILED
+        sys.exit(exit_code_of(error))

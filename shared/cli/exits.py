@@ -8,15 +8,11 @@ import sys
 
 import click
 
-from shared.errors import Misconfigured, MusterError, NotAllowed, Unavailable
+from shared.errors import MusterError
+from shared.exits import ExitCode, exit_code_of
 
-__all__ = ["CONFIGURATION", "FAILED", "INTERRUPTED", "NOT_ALLOWED", "UNAVAILABLE", "USAGE", "exit_code", "usage"]
+__all__ = ["INTERRUPTED", "exit_code", "tell", "usage"]
 
-FAILED = 1
-USAGE = 2
-UNAVAILABLE = 69
-NOT_ALLOWED = 77
-CONFIGURATION = 78
 INTERRUPTED = 130
 #: as a program killed by SIGPIPE has it
 READER_GONE = 141
@@ -39,7 +35,7 @@ def exit_code(error: BaseException) -> int:
             return error.exit_code
         case MusterError():
             tell(error)
-            return code_of(error)
+            return exit_code_of(error)
         case KeyboardInterrupt() | click.Abort():
             return INTERRUPTED
         case BrokenPipeError():
@@ -48,22 +44,13 @@ def exit_code(error: BaseException) -> int:
             return READER_GONE
         case OSError():
             click.echo(f"muster: {error.strerror or error}: {error.filename or ''}".rstrip(": "), err=True)
-            return FAILED
+            return ExitCode.FAILED
     raise error
 
 
 def usage(sentence: str) -> click.UsageError:
     """The error for arguments and documents that are wrong before anything was sent."""
     return click.UsageError(sentence, ctx=click.get_current_context(silent=True))
-
-
-def code_of(error: MusterError) -> int:
-    """The code alone."""
-    if isinstance(error, Misconfigured):
-        return CONFIGURATION
-    if isinstance(error, NotAllowed):
-        return NOT_ALLOWED
-    return UNAVAILABLE if isinstance(error, Unavailable) else FAILED
 
 
 def tell(error: MusterError) -> None:

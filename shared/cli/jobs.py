@@ -6,12 +6,13 @@ from typing import Any
 import click
 import msgspec
 
-from shared.cli.exits import FAILED, code_of, tell
+from shared.cli.exits import tell
 from shared.cli.options import Asking, asking, pairs
 from shared.cli.output import age, plain, print_json, print_sheet, print_table, size, time_of_day
 from shared.cli.outputs import outputs_of
 from shared.client import Hub
 from shared.errors import MusterError
+from shared.exits import ExitCode, exit_code_of
 from shared.wire.job import JobRequest
 from shared.wire.states import JobState
 from shared.wire.views import HistoryEntry, JobView
@@ -81,7 +82,7 @@ def cancel(asking: Asking, *, job_ids: tuple[str, ...]) -> int:
                 cancelled.append(await hub.jobs.cancel(job_id))
             except MusterError as error:
                 tell(error)
-                codes.append(code_of(error))
+                codes.append(exit_code_of(error))
 
     asking.run(ask)
     if asking.as_json:
@@ -89,7 +90,7 @@ def cancel(asking: Asking, *, job_ids: tuple[str, ...]) -> int:
     else:
         for one in cancelled:
             click.echo(f"{one.id} {one.state if one.state is JobState.CANCELLED else 'is told to stop'}")
-    return 0 if not codes else codes[0] if len(codes) == len(job_ids) else FAILED
+    return 0 if not codes else codes[0] if len(codes) == len(job_ids) else ExitCode.FAILED
 
 
 def row(one: JobView) -> tuple[object, ...]:

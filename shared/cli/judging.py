@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 import msgspec
 
-from shared.cli.exits import FAILED
+from shared.exits import ExitCode
 from shared.wire.compiled import CompiledJob, CompiledWorker, compile_job, compile_worker, read_worker
 from shared.wire.decode import decode, decode_job
 from shared.wire.fault import InvalidDocument
@@ -108,7 +108,7 @@ async def judge_lines(judge: Judge, descriptor: int, answers: BinaryIO) -> int:
             pairs = [one for one in found if isinstance(one, tuple)]
             verdicts = iter(await judge(pairs))
             answers.writelines(answer_to(one, verdicts) for one in found)
-            code = code if len(pairs) == len(found) else FAILED
+            code = code if len(pairs) == len(found) else ExitCode.FAILED
         answers.flush()
     return code
 

@@ -12,10 +12,11 @@ from typing import NoReturn, TypeVar
 
 import click
 
-from shared.cli.exits import FAILED, usage
+from shared.cli.exits import usage
 from shared.cli.judging import ENGINES, Judge, Pair, Ruling, compiled_pair, judge_lines, opened_judge, ruling
 from shared.cli.options import text_of
 from shared.cli.output import print_json
+from shared.exits import ExitCode
 from shared.wire.fault import InvalidDocument
 
 __all__ = ["match"]
@@ -52,7 +53,7 @@ def match(*, worker: str | None, job: str | None, engine: str, store_url: str | 
     pair = read_pair(worker, job)
     [verdict] = judged(engine, store_url, lambda judge: judge([pair]))
     tell(ruling(pair, verdict), as_json=flags["as_json"])
-    return 0 if verdict.match else FAILED
+    return 0 if verdict.match else ExitCode.FAILED
 
 
 def read_pair(worker: str, job: str) -> Pair:

@@ -8,11 +8,11 @@ from typing import Any
 import click
 import msgspec
 
-from shared.cli.exits import FAILED
 from shared.cli.output import plain, print_json, size
 from shared.cli.outputs import outputs_of, save_outputs
 from shared.cli.progress import display, show
 from shared.client import Hub
+from shared.exits import ExitCode
 from shared.wire.states import JobState
 from shared.wire.views import JobView
 
@@ -36,7 +36,7 @@ async def wait_and_save(hub: Hub, job_id: str, folder: Path | None, *, as_json: 
         if as_json:
             print_json({**msgspec.to_builtins(job), "saved": []})
         click.echo(f"muster: job {job.id} {ending(job)}", err=True)
-        return FAILED
+        return ExitCode.FAILED
     saved = await save_outputs(hub, job, folder) if folder else []
     if as_json:
         print_json({**msgspec.to_builtins(job), "saved": [str(path) for path in saved]})
