@@ -62,22 +62,24 @@ class Roster:
         return [asking for worker_id, asking in self._askings.items() if worker_id not in busy]
 
     def want_claims(self, now_s: float, pools: Sequence[str] | None = None, *, only: str | None = None) -> None:
-        """Let free workers ask these pools (None: all); one that is busy asks all when it is free.
+        """Let workers ask these pools (None: all) now; a busy one asks all when it is free.
 
         Args:
             now_s: monotonic seconds.
             pools: None: all.
             only: this worker alone; an old wake may name one that isn't there.
         """
-        for asking in self.free():
+        for asking in self._askings.values():
             if only in (None, asking.worker_id):
                 asking.want(now_s, pools)
 
     def let_go(self, held: Held, now_s: float, dice: Dice) -> None:
         """The job's end: its worker asks for the next one, or rests if its outcome couldn't be kept."""
         del self._held[held.attempt]
-        for asking in self.free():
-            if asking.worker_id == held.worker_id and held.rests_worker:
-                asking.rest(now_s, dice)
-            elif asking.worker_id == held.worker_id:
-                asking.want(now_s)
+        asking = self._askings.get(held.worker_id)
+        if asking is None:
+            return
+        if held.rests_worker:
+            asking.rest(now_s, dice)
+        else:
+            asking.want(now_s)

@@ -24,6 +24,7 @@ local LIMITS = {
   class_idle_ms = 600000,       -- a class without jobs is forgotten then
   index_idle_ms = 600000,       -- a worker class's list of feasible job classes, since its last use
   events = 100000,              -- length of the event stream, about
+  events_ms = 604800000,        -- age of its oldest entry, about
   history = 200,                -- entries kept per job
   walk = 32,                    -- heads looked at before the index of feasible classes is used
   index_steps = 64,             -- entries of that index corrected per claim

@@ -26,6 +26,13 @@ function events.add(pool, now, type_, about)
   redis.call('XADD', pool .. 'events', 'MAXLEN', '~', LIMITS.events, '*', unpack(fields))
 end
 
+-- Drop what is too old to be resumed from.
+function events.trim(pool, now)
+  if now > LIMITS.events_ms then
+    redis.call('XTRIM', pool .. 'events', 'MINID', '~', int(now - LIMITS.events_ms))
+  end
+end
+
 -- Append to a job's history, and to the stream as `job.<event>`. `more` = {attempt=, failure_class=, message=}.
 function events.job(pool, now, event, job, more)
   more = more or {}

@@ -130,7 +130,9 @@ end
 -- Forget an unused class.
 function classes.forget(pool, name)
   redis.call('ZREM', pool .. 'idle-classes', name)
-  if tonumber(redis.call('HGET', pool .. 'class:' .. name, 'live') or 0) > 0 then return end
+  local class = read_fields(pool .. 'class:' .. name, 'live', 'witness')
+  if tonumber(class.live or 0) > 0 then return end
+  if class.witness then redis.call('SREM', pool .. 'witness:' .. class.witness, name) end
   redis.call('DEL', pool .. 'class:' .. name, pool .. 'waiting:' .. name)
   for _, index in ipairs({'heads', 'rises', 'unworkable', 'unserved'}) do
     redis.call('ZREM', pool .. index, name)

@@ -40,6 +40,8 @@ local function examine(pool, now, class, after)
     end
     after = candidates[i + 1]
   end
+  -- all seen: also numbers whose class is gone since
+  if #candidates < 2 * LIMITS.examine then after = redis.call('GET', pool .. 'wclass-seq') or 0 end
   redis.call('ZADD', pool .. 'unworkable', after, class)
   redis.call('HSETNX', pool .. 'class:' .. class, 'hidden_at_ms', int(now))
   return #candidates / 2, nil

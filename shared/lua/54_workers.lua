@@ -98,6 +98,10 @@ end
 function workers.find_agent(pool, now, agent_id)
   if redis.call('ZREM', pool .. 'lost-agents', agent_id) == 1 then
     events.add(pool, now, 'agent.connected', {agent_id = agent_id})
+    -- its workers were taken out of `parked`: they are to ask again
+    for _, worker_id in ipairs(redis.call('SMEMBERS', pool .. 'agent-workers:' .. agent_id)) do
+      wake.signal(pool, agent_id, 'job ' .. worker_id)
+    end
   end
   workers.seen(pool, now, agent_id)
 end

@@ -134,5 +134,6 @@ end
 
 -- All of it; answers how many things were done.
 function sweep.all(pool, now)
+  events.trim(pool, now)
   return sweep.urgent(pool, now) + expire(pool, now) + give_up(pool, now) + forget(pool, now) + prune(pool, now)
 end

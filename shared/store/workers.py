@@ -3,6 +3,7 @@
 Every call may be repeated when its answer was lost: the second one says the same and changes nothing more.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from typing import Any
@@ -21,6 +22,8 @@ __all__ = ["Finish", "Signal", "Workers"]
 
 #: a wait is asked anew after this, so that a dead connection is noticed, in seconds
 LONGEST_WAIT_S = 30.0
+
+ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 #: signals taken from a wake list at once
 SIGNALS_PER_WAIT = 100
@@ -61,8 +64,10 @@ class Workers:
 
         Raises:
             Invalid: a capability document is refused (pointer into the worker's document).
+            Invalid: an id has other characters than letters, digits, `.`, `_` and `-`.
             Conflict: a living other agent has one of these worker ids.
         """
+        _check_id(agent.agent_id)
         session = f"{agent.pid}.{agent.started_at_ms}"
         arguments = [argument for worker in workers for argument in _registration(worker)]
         answer = await self._store.call(
@@ -138,6 +143,7 @@ class Workers:
 
 def _registration(worker: WorkerFacts) -> Iterator[str | bytes]:
     """The six arguments of one worker."""
+    _check_id(worker.worker_id)
     try:
         compiled = compile_worker(worker)
     except InvalidDocument as fault:
@@ -148,6 +154,12 @@ def _registration(worker: WorkerFacts) -> Iterator[str | bytes]:
     yield compiled.identity
     yield msgspec.json.encode(worker)
     yield " ".join(compiled.significant)
+
+
+def _check_id(name: str) -> None:
+    """Ids of agents and workers stand in keys and signals."""
+    if not ID.fullmatch(name):
+        raise Invalid(f"expected an id of 1 to 128 letters, digits, '.', '_' and '-', got {name!r}", code="invalid_id")
 
 
 def _claimed(pool: str, worker_id: str, answer: list[bytes]) -> Claimed:

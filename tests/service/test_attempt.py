@@ -41,7 +41,7 @@ class Scripted:
 
     async def run(self, assignment: Assignment, report: Report) -> Finished:
         self.seen = assignment
-        answer = self.work(assignment, report)
+        answer: Finished = self.work(assignment, report)
         return await answer if asyncio.iscoroutine(answer) else answer
 
     async def close(self) -> None:

@@ -123,6 +123,13 @@ def test_a_nudge_is_answered_by_a_heartbeat_at_once() -> None:
     assert beats(life.take(Nudged("default")))
 
 
+def test_no_heartbeat_goes_to_a_store_that_does_not_know_the_agent() -> None:
+    life = Life()
+    life.take(Started())
+    assert beats(life.take(Nudged("default"))) == []
+    assert beats(life.take(Registered("default", 20_000)))
+
+
 def test_a_nudge_while_a_heartbeat_is_out_asks_for_another() -> None:
     life = Life()
     life.park()

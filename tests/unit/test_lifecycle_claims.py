@@ -73,6 +73,14 @@ def test_a_worker_that_is_free_again_asks_all_pools_in_order() -> None:
     assert Claim("p2", "a") in life.take(ClaimAnswered("a", None))
 
 
+def test_a_pool_that_does_not_know_the_agent_is_not_polled() -> None:
+    life = Life(pools=("p1", "p2"))
+    life.take(Started())
+    assert life.take(Registered("p2", LEASE_MS)) == [Claim("p2", "a")]
+    life.take(ClaimAnswered("a", None))
+    assert Claim("p2", "a") in life.tick(5)
+
+
 def test_a_job_in_the_first_pool_leaves_the_second_unasked() -> None:
     life = Life(pools=("p1", "p2"))
     life.start("p1", "p2")

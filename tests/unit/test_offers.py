@@ -1,0 +1,106 @@
+"""What is offered: named services always, others once they are found."""
+
+import asyncio
+from collections.abc import Mapping
+
+import pytest
+from structlog.testing import capture_logs
+
+from agent import offers as offers_module
+from agent.connectors.base import Assignment, Finished, Report, ServiceState
+from agent.offers import Offers
+from shared.errors import Misconfigured
+from shared.wire.worker import WorkerFacts
+
+
+class Service:
+    """A service whose probe says what the test wants."""
+
+    def __init__(self, service: str, *, healthy: bool) -> None:
+        self.service = service
+        self.state = ServiceState(healthy=healthy, reason=None if healthy else "it is off")
+        self.fault: Exception | None = None
+        self.hangs = False
+
+    async def probe(self) -> ServiceState:
+        if self.fault:
+            raise self.fault
+        if self.hangs:
+            await asyncio.Event().wait()
+        return self.state
+
+    async def run(self, assignment: Assignment, report: Report) -> Finished:
+        raise AssertionError("nobody runs it")
+
+    async def close(self) -> None:
+        """Nothing to free."""
+
+
+def describe(states: Mapping[str, ServiceState]) -> list[WorkerFacts]:
+    healthy = sorted(service for service, state in states.items() if state.healthy)
+    suspended = {service: str(state.reason) for service, state in states.items() if not state.healthy}
+    return [WorkerFacts("a", {"services": healthy}, suspended=suspended)]
+
+
+def offered(offers: Offers) -> tuple[list[str], dict[str, str]]:
+    [worker] = offers.workers
+    return worker.capability["services"], worker.suspended
+
+
+def of(*services: Service, are_named: bool = True) -> Offers:
+    return Offers(services, are_named=are_named, describe=describe)
+
+
+async def test_a_named_service_is_offered_suspended_while_it_is_off() -> None:
+    offers = of(Service("x", healthy=False), Service("y", healthy=True))
+    assert await offers.survey()
+    assert offered(offers) == (["y"], {"x": "it is off"})
+
+
+async def test_a_service_that_is_looked_for_is_offered_from_when_it_is_found() -> None:
+    service = Service("x", healthy=False)
+    offers = of(service, Service("y", healthy=True), are_named=False)
+    await offers.survey()
+    assert offered(offers) == (["y"], {})
+    service.state = ServiceState(healthy=True)
+    assert await offers.survey()
+    assert offered(offers) == (["x", "y"], {})
+    service.state = ServiceState(healthy=False, reason="it crashed")
+    assert await offers.survey()
+    assert offered(offers) == (["y"], {"x": "it crashed"})
+
+
+async def test_a_survey_that_finds_nothing_new_says_so() -> None:
+    offers = of(Service("x", healthy=True))
+    assert [await offers.survey(), await offers.survey()] == [True, False]
+
+
+async def test_a_probe_that_raises_suspends_its_own_service_alone() -> None:
+    broken = Service("x", healthy=True)
+    broken.fault = RuntimeError("odd")
+    offers = of(broken, Service("y", healthy=True))
+    with capture_logs() as logs:
+        await offers.survey()
+    assert offered(offers) == (["y"], {"x": "its health check failed unexpectedly: RuntimeError"})
+    assert [line["event"] for line in logs] == ["service.unread"]
+
+
+async def test_a_probe_that_hangs_suspends_its_own_service_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(offers_module, "PROBE_LIMIT_S", 0.01)
+    hung = Service("x", healthy=True)
+    hung.hangs = True
+    offers = of(hung, Service("y", healthy=True))
+    await offers.survey()
+    assert offered(offers) == (["y"], {"x": "its health check took over 0.01 s"})
+
+
+async def test_a_document_that_the_store_would_refuse_changes_nothing() -> None:
+    documents = [{"services": ["x"]}, {"services": ["x"], "gpu": {"gte": 1}}]
+    offers = Offers(
+        [Service("x", healthy=True)], are_named=True, describe=lambda _: [WorkerFacts("a", documents.pop(0))]
+    )
+    await offers.survey()
+    before = offers.workers
+    with pytest.raises(Misconfigured, match="worker a can't be registered"):
+        await offers.survey()
+    assert offers.workers is before
