@@ -41,6 +41,7 @@ from agent.waiting import Listener
 from shared.clock import Clock
 from shared.errors import MusterError, NotFound, Unavailable
 from shared.log import get
+from shared.tasks import end_tasks
 from shared.wire.worker import AgentFacts, Claimed
 
 __all__ = ["Loop", "LoopParts"]
@@ -96,10 +97,16 @@ class Loop:
             self._start(self._watch_services())
             self._take(Started())
             await self._over.wait()
-            for task in tuple(self._tasks):
-                task.cancel()
+            await self._end_tasks()
         await self._say_goodbye()
         log.info("agent.stopped", agent_id=self._parts.agent.agent_id, undelivered=len(self._outcomes))
+
+    async def _end_tasks(self) -> None:
+        """An attempt is told once and may take its time to stop a service; a call of the store may not hear it once."""
+        attempts = set(self._running.values())
+        for attempt in attempts:
+            attempt.cancel()
+        await end_tasks(*(self._tasks - attempts))
 
     def drain(self) -> None:
         """Finish what is held, claim no more, then end."""

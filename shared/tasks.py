@@ -5,13 +5,14 @@
 """
 
 import asyncio
+from typing import Any
 
 __all__ = ["end_tasks"]
 
 AGAIN_S = 0.05
 
 
-async def end_tasks(*tasks: "asyncio.Task[None]") -> None:
+async def end_tasks(*tasks: "asyncio.Task[Any]") -> None:
     """Cancel the tasks and wait until all are done. What they raised is the business of who reads them."""
     pending = {task for task in tasks if not task.done()}
     while pending:
