@@ -126,6 +126,8 @@ def route_standard_logging(form: logging.Formatter, level: int, stream: TextIO) 
         logger = logging.getLogger(name)
         logger.handlers = []
         logger.propagate = True
+        logger.setLevel(logging.NOTSET)
+        logger.disabled = False
     for name in CHATTY_LIBRARIES:
         logging.getLogger(name).setLevel(max(level, logging.WARNING))
     logging.captureWarnings(capture=True)

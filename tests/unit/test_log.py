@@ -112,6 +112,8 @@ def test_a_librarys_own_handlers_are_taken_away() -> None:
     other = io.StringIO()
     uvicorn.addHandler(logging.StreamHandler(other))
     uvicorn.propagate = False
+    uvicorn.setLevel(logging.CRITICAL)
+    uvicorn.disabled = True
     configure("hub", stream=(stream := io.StringIO()))
     uvicorn.warning("once")
     assert other.getvalue() == ""

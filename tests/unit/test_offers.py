@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -95,7 +96,7 @@ async def test_a_probe_that_hangs_suspends_its_own_service_alone(monkeypatch: py
 
 
 async def test_a_document_that_the_store_would_refuse_changes_nothing() -> None:
-    documents = [{"services": ["x"]}, {"services": ["x"], "gpu": {"gte": 1}}]
+    documents: list[dict[str, Any]] = [{"services": ["x"]}, {"services": ["x"], "gpu": {"gte": 1}}]
     offers = Offers(
         [Service("x", healthy=True)], are_named=True, describe=lambda _: [WorkerFacts("a", documents.pop(0))]
     )
