@@ -55,7 +55,7 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     hub_ws_url: Annotated[
         Annotated[str, Meta(pattern=WEBSOCKET_URL)] | None,
         Meta(
-            description="the hub's WebSocket, when it isn't at HUB_URL",
+            description="the hub's WebSocket, when it isn't at HUB_URL (no effect in this version)",
             extra={"env": "HUB_WS_URL", "default": "from HUB_URL"},
         ),
     ] = None
@@ -84,16 +84,16 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     services: Annotated[
         list[str] | None,
         Meta(
-            description="services to offer; simulation is only offered when named",
-            extra={"env": "SERVICES", "default": "what is found"},
+            description="services to offer, also while they are down; not set: simulation, and each one found",
+            extra={"env": "SERVICES", "default": "simulation and what is found"},
         ),
     ] = None
     comfyui_url: Annotated[HttpUrl, Meta(description="the ComfyUI server", extra={"env": "COMFYUI_URL"})] = (
         "http://localhost:8188"
     )
-    a1111_url: Annotated[HttpUrl, Meta(description="the A1111 server", extra={"env": "A1111_URL"})] = (
-        "http://localhost:7860"
-    )
+    a1111_url: Annotated[
+        HttpUrl, Meta(description="the A1111 server (no connector in this version)", extra={"env": "A1111_URL"})
+    ] = "http://localhost:7860"
 
     gpu_count: Annotated[
         Annotated[int, Meta(ge=0)] | None,

@@ -21,6 +21,9 @@ __all__ = ["Enrolment", "Hubs"]
 
 #: what is sent as pools when none but this is configured is None: all that the token is for
 DEFAULT_POOLS = ("default",)
+#: what is said when it isn't configured
+NO_URL = "expected hub_url to say where the hub is, got nothing; set HUB_URL or --hub-url"
+NO_TOKEN = "expected hub_auth_token to be an enrolment token, got nothing; set HUB_AUTH_TOKEN or --token"  # noqa: S105 - no secret
 #: an artifact that no hub has: asked for, the answer tells whether the key is known
 NO_ARTIFACT = "/v1/artifacts/art_none"
 
@@ -103,12 +106,9 @@ class Enrolment:
 
     async def _enrol(self, kept: Identity | None) -> Identity:
         url = self._config.hub_url or (kept.hub_url if kept else None)
-        if url is None:
-            raise Misconfigured("expected hub_url to say where the hub is, got nothing; set HUB_URL or --hub-url")
-        if self._config.hub_auth_token is None:
-            raise Misconfigured(
-                "expected hub_auth_token to be an enrolment token, got nothing; set HUB_AUTH_TOKEN or --token"
-            )
+        missing = [*([] if url else [NO_URL]), *([] if self._config.hub_auth_token else [NO_TOKEN])]
+        if url is None or missing:
+            raise Misconfigured("\n".join(missing))
         hub = self._hubs.to(url, self._config.hub_auth_token)
         try:
             answer = await self._ask_patiently(hub, kept)

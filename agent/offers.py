@@ -2,6 +2,7 @@
 
 - A service that was named is offered always: suspended with the reason while its probe fails.
 - One that was only looked for is offered from the moment it is first found.
+- An agent that offers nothing says so in its log, with the reason of each service, whenever that begins.
 - What would be refused by the store is refused here: the facts known before stay.
 """
 
@@ -54,6 +55,8 @@ class Offers:
         for worker in workers:
             _require_valid(worker)
         before, self.workers = self.workers, workers
+        if not _offered_by(workers) and (not before or _offered_by(before)):
+            _warn_of_nothing(workers, states)
         return workers != before
 
 
@@ -67,6 +70,22 @@ async def _probed(connector: Connector) -> tuple[str, ServiceState]:
         log.exception("service.unread", job_service=connector.service)
         reason = f"its health check failed unexpectedly: {type(error).__name__}"
     return connector.service, ServiceState(healthy=False, reason=reason)
+
+
+def _offered_by(workers: Sequence[WorkerFacts]) -> set[str]:
+    """Services that at least one worker takes jobs for."""
+    return {service for worker in workers for service in worker.capability.get("services", ())}
+
+
+def _warn_of_nothing(workers: Sequence[WorkerFacts], states: Mapping[str, ServiceState]) -> None:
+    """Say that no job can come here, why, and what to do."""
+    reasons = {service: state.reason for service, state in states.items() if not state.healthy}
+    suspended = {service: reason for worker in workers for service, reason in worker.suspended.items()}
+    log.warning(
+        "agent.offers_nothing",
+        reasons=reasons | suspended,
+        remedy="start one of these services, or name others in SERVICES; they are looked at again by themselves",
+    )
 
 
 def _require_valid(worker: WorkerFacts) -> None:

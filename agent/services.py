@@ -1,4 +1,8 @@
-"""Which connectors this agent has: those of the services it is told to offer, or of all that may be found."""
+"""Which connectors this agent has: those of the services it is told to offer, or of all that may be found.
+
+- Nothing named: the simulation is always there, every other service from the moment it is found where it usually is.
+- A simulated job runs only where a job asks for `simulation`: offering it never stands in for a service that is down.
+"""
 
 from collections.abc import Mapping
 
@@ -7,9 +11,6 @@ from agent.connectors.base import Connector
 from agent.connectors.registry import BUILT_IN, ServiceSettings, build
 
 __all__ = ["are_named", "connectors_of"]
-
-#: offered only when named: a fleet must not run simulated jobs by accident
-NAMED_ONLY = frozenset({"simulation"})
 
 
 def are_named(config: AgentConfig) -> bool:
@@ -27,10 +28,9 @@ def connectors_of(config: AgentConfig, environ: Mapping[str, str]) -> list[Conne
     Raises:
         Misconfigured: a named service that no connector is for.
     """
-    looked_for = sorted(BUILT_IN.keys() - NAMED_ONLY)
     settings = ServiceSettings(
         urls={"comfyui": config.comfyui_url, "a1111": config.a1111_url},
         programs=tuple(config.command.allow),
         environ=environ,
     )
-    return build(looked_for if config.services is None else config.services, settings)
+    return build(sorted(BUILT_IN) if config.services is None else config.services, settings)

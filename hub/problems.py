@@ -14,6 +14,7 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
 from litestar.types import ExceptionHandlersMap
 
+from hub.parameters import refused_parameters
 from hub.requests import UnsupportedMediaType, request_id
 from shared import log
 from shared.errors import Bug, Conflict, Invalid, MusterError, NotAllowed, NotFound, Refused, TooLarge, Unavailable
@@ -34,6 +35,7 @@ CODES = {
     405: "method_not_allowed",
     413: "too_large",
     415: "unsupported_media_type",
+    416: "range_not_satisfiable",
 }
 
 #: sentences for what the framework says in a word
@@ -82,7 +84,7 @@ def problem_of(error: Exception) -> Problem:
     if isinstance(error, InvalidDocument):
         return _problem(400, error.code, error.detail, error.pointer)
     if isinstance(error, HTTPException) and error.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
-        return _problem(error.status_code, CODES.get(error.status_code, "refused"), _framework_detail(error))
+        return _problem(error.status_code, _framework_code(error), _framework_detail(error))
     status = _status_of(error)
     if isinstance(error, MusterError) and status != HTTPStatus.INTERNAL_SERVER_ERROR:
         return _problem(status, error.code, error.detail, error.pointer)
@@ -100,14 +102,20 @@ def _problem(status: int, code: str, detail: str, pointer: str | None = None) ->
     return Problem(f"urn:muster:problem:{code}", title, status, code, detail, pointer)
 
 
+def _framework_code(error: HTTPException) -> str:
+    """The framework validates nothing but parameters: bodies are decoded by the routes."""
+    if isinstance(error, ValidationException):
+        return "invalid_parameter"
+    return CODES.get(error.status_code, "refused")
+
+
 def _framework_detail(error: HTTPException) -> str:
-    if isinstance(error, ValidationException) and isinstance(error.extra, list):
-        faults = [f"{fault.get('key', '')}: {fault.get('message', '')}" for fault in error.extra]
-        return "; ".join(faults) or error.detail
     return DETAILS.get(error.status_code) or error.detail or HTTPStatus(error.status_code).phrase
 
 
 def _answer(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
+    if isinstance(error, ValidationException) and isinstance(error.extra, list):
+        error = refused_parameters(request.scope.get("route_handler"), error.extra)
     problem = problem_of(error)
     if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR and not isinstance(error, Unavailable):
         problem = msgspec.structs.replace(problem, request_id=request_id(request.scope))

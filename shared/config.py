@@ -24,7 +24,7 @@ from msgspec import inspect
 
 from shared.config_fields import Field, fields_of
 from shared.config_sources import Sources, flag_of, read_table
-from shared.config_values import read_value, unknown_keys
+from shared.config_values import known_part, read_value, unknown_keys
 from shared.errors import Misconfigured
 
 __all__ = ["Row", "describe", "load"]
@@ -73,7 +73,9 @@ def load(
     faults: list[str] = []
     table = told(faults, partial(read_table, file))
     name = str(file) if file else ""
-    faults += [f"{line} ({name})" for line in unknown_keys(inspect.type_info(settings), table)]
+    described = inspect.type_info(settings)
+    faults += [f"{line} ({name})" for line in unknown_keys(described, table)]
+    table = known_part(described, table)
     sources = Sources(flags=flags or {}, environ=environ, table=table, table_name=name, detected=detected or {})
     values: dict[str, Any] = {}
     for field in fields_of(settings):

@@ -15,7 +15,7 @@ from shared.config_fields import Field, bare, expectation
 from shared.config_sources import Found
 from shared.errors import Misconfigured
 
-__all__ = ["read_value", "unknown_keys"]
+__all__ = ["known_part", "read_value", "unknown_keys"]
 
 TRUE = frozenset({"1", "true", "yes", "on"})
 FALSE = frozenset({"0", "false", "no", "off"})
@@ -102,6 +102,19 @@ def unknown_inside(node: inspect.Type, value: Any, prefix: str) -> Iterator[str]
         case inspect.ListType(), list():
             for index, item in enumerate(value):
                 yield from unknown_inside(bare(node.item_type), item, f"{prefix}{index}.")
+
+
+def known_part(node: inspect.Type, value: Any) -> Any:
+    """The value without the keys that `unknown_keys` tells, so that they aren't told twice."""
+    match bare(node), value:
+        case inspect.StructType() as struct, dict():
+            known = {field.encode_name: field.type for field in struct.fields}
+            return {key: known_part(known[key], item) for key, item in value.items() if key in known}
+        case inspect.DictType() as table, dict():
+            return {key: known_part(table.value_type, item) for key, item in value.items()}
+        case inspect.ListType() as items, list():
+            return [known_part(items.item_type, item) for item in value]
+    return value
 
 
 def nearest(key: str, known: Mapping[str, Any]) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 from agent.connectors.base import OutputFile, ServiceFault
 from shared.wire.states import FailureClass
 
-__all__ = ["Placed", "collect", "place"]
+__all__ = ["Collected", "Placed", "collect", "place"]
 
 #: what tells a file from its earlier self: inode, bytes, time of change in ns
 Mark = tuple[int, int, int]
@@ -28,6 +28,15 @@ class Placed:
     marks: Mapping[Path, Mark]
 
 
+@dataclass(frozen=True)
+class Collected:
+    """What a program left behind."""
+
+    outputs: tuple[OutputFile, ...]
+    #: patterns that no file matched
+    unmatched: tuple[str, ...]
+
+
 def place(inputs: Mapping[str, Path], folder: Path) -> Placed:
     """A new folder with a copy of each input under its name."""
     folder.mkdir(parents=True)
@@ -39,21 +48,24 @@ def place(inputs: Mapping[str, Path], folder: Path) -> Placed:
     return Placed(folder, marks)
 
 
-def collect(patterns: Sequence[str], placed: Placed) -> tuple[OutputFile, ...]:
+def collect(patterns: Sequence[str], placed: Placed) -> Collected:
     """The files that match, in the order of the patterns, each once.
 
     Raises:
         ServiceFault: class `service`: the program didn't make a file that a pattern without wildcards names.
     """
     found: dict[str, OutputFile] = {}
+    unmatched: list[str] = []
     for pattern in patterns:
         files = list(_outputs(_matches(pattern, placed.folder), placed))
         if not files and not _has_wildcard(pattern):
             raise ServiceFault(FailureClass.SERVICE, f"the program ended well but made no file '{pattern}'")
+        if not files:
+            unmatched.append(pattern)
         for path in files:
             name = path.relative_to(placed.folder).as_posix()
             found.setdefault(name, OutputFile(name=name, path=path))
-    return tuple(found.values())
+    return Collected(tuple(found.values()), tuple(unmatched))
 
 
 def _matches(pattern: str, folder: Path) -> list[Path]:

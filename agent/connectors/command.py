@@ -58,6 +58,8 @@ class CommandConnector:
     async def run(self, assignment: Assignment, report: Report) -> Finished:
         """Exit code and the last output as values; the files that match the payload's globs as outputs.
 
+        Globs that match none are a value, too: `"unmatched": ["*.png"]`.
+
         Raises:
             ServiceFault: `unfit` when this worker may not or can't run the program; `service` when it ended badly.
             asyncio.CancelledError: the task was cancelled and the process group is gone.
@@ -126,9 +128,11 @@ async def _finished(payload: dict[str, Any], ended: Ended, placed: Placed) -> Fi
     stdout, stderr = (stream.decode(errors="replace") for stream in (ended.stdout, ended.stderr))
     if ended.exit_code != 0:
         raise ServiceFault(FailureClass.SERVICE, _why(payload["program"], ended.exit_code, stderr))
-    outputs = await asyncio.to_thread(collect, payload["outputs"], placed)
-    values = {"exit_code": ended.exit_code, "stdout": stdout, "stderr": stderr}
-    return Finished(values=values, outputs=outputs)
+    collected = await asyncio.to_thread(collect, payload["outputs"], placed)
+    values: dict[str, Any] = {"exit_code": ended.exit_code, "stdout": stdout, "stderr": stderr}
+    if collected.unmatched:
+        values["unmatched"] = list(collected.unmatched)
+    return Finished(values=values, outputs=collected.outputs)
 
 
 def _why(program: str, exit_code: int, stderr: str) -> str:

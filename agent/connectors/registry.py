@@ -13,6 +13,8 @@ from shared.errors import Misconfigured
 
 __all__ = ["BUILT_IN", "STOCK_URLS", "ServiceSettings", "build"]
 
+#: services of the product that this version has no connector for
+TO_COME = frozenset({"a1111", "openai", "http"})
 #: service → where its server listens unless configured otherwise
 STOCK_URLS: Mapping[str, str] = {"comfyui": "http://localhost:8188"}
 
@@ -51,13 +53,16 @@ def build(services: Sequence[str], settings: ServiceSettings) -> list[Connector]
     Raises:
         Misconfigured: a service that no connector is for; all such faults at once, with the nearest names.
     """
-    faults = [_unknown(service) for service in services if service not in BUILT_IN]
+    faults = [_missing(service) for service in services if service not in BUILT_IN]
     if faults:
         raise Misconfigured("; ".join(faults))
     return [BUILT_IN[service](settings) for service in dict.fromkeys(services)]
 
 
-def _unknown(service: str) -> str:
+def _missing(service: str) -> str:
+    there = ", ".join(sorted(BUILT_IN))
+    if service in TO_COME:
+        return f"service '{service}' (SERVICES) has no connector in this version yet: leave it out; there are {there}"
     near = difflib.get_close_matches(service, BUILT_IN, n=1)
-    remedy = f"did you mean '{near[0]}'?" if near else f"there are {', '.join(sorted(BUILT_IN))}"
+    remedy = f"did you mean '{near[0]}'?" if near else f"there are {there}"
     return f"unknown service '{service}' (SERVICES): {remedy}"

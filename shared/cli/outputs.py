@@ -2,8 +2,12 @@
 
 - A name leads nowhere out of the folder: no `..`, no absolute path, no way over a link that stands there.
 - Two names that come out the same are kept apart by a number.
+- A file that is there already stays as it is: another one of its name is saved beside it, with a number, too.
 """
 
+import asyncio
+import hashlib
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -23,10 +27,17 @@ LONGEST_PART = 200
 
 
 async def save_outputs(hub: Hub, job: JobView, folder: Path) -> list[Path]:
-    """The saved files, in the result's order. Raises: Unavailable, NotFound, OSError."""
+    """The saved files, in the result's order; one that was saved before isn't fetched again.
+
+    Raises:
+        Unavailable, NotFound, OSError: those before it are saved.
+    """
     outputs = outputs_of(job)
-    places = targets([output.name for output in outputs], folder)
-    return [await hub.files.download(output, place) for output, place in zip(outputs, places, strict=True)]
+    saved: list[Path] = []
+    for output, place in zip(outputs, targets([output.name for output in outputs], folder), strict=True):
+        free = await asyncio.to_thread(unspoilt, place, output)
+        saved.append(free if free.is_file() else await hub.files.download(output, free))
+    return saved
 
 
 def outputs_of(job: JobView) -> list[Output]:
@@ -69,6 +80,23 @@ def numbered(place: Path, taken: set[str]) -> Path:
         number += 1
         free = place.with_name(f"{place.stem}-{number}{place.suffix}")
     return free
+
+
+def unspoilt(place: Path, output: Output) -> Path:
+    """The place, or the next one beside it, where nothing is yet, or this very output."""
+    free, number = place, 1
+    while os.path.lexists(free) and not is_it(free, output):
+        number += 1
+        free = place.with_name(f"{place.stem}-{number}{place.suffix}")
+    return free
+
+
+def is_it(path: Path, output: Output) -> bool:
+    """Is the file there the output, byte for byte?"""
+    if not path.is_file() or path.stat().st_size != output.bytes:
+        return False
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() == output.sha256
 
 
 def inside(folder: Path, place: Path) -> Path:

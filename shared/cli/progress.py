@@ -11,7 +11,7 @@ from shared.cli.output import console, plain
 from shared.errors import Unavailable
 from shared.wire.views import Event
 
-__all__ = ["Bar", "Display", "Lines", "display", "phrase", "show"]
+__all__ = ["Bar", "Display", "Lines", "display", "phrase", "show", "workability"]
 
 #: event → how the job stands after it
 STATES = {
@@ -31,11 +31,19 @@ STATES = {
 }
 
 
+#: events after which a job isn't waiting
+BUSY = frozenset({"job.claimed", "job.progress", "job.completed", "job.failed", "job.cancelled"})
+
+
 class Display(Protocol):
     """Shows a job's way."""
 
     def event(self, event: Event) -> None:
         """It went on."""
+        ...
+
+    def workable(self, *, is_workable: bool) -> None:
+        """It waits, and some registered worker could run it, or none."""
         ...
 
     def outage(self, error: Unavailable) -> None:
@@ -66,11 +74,17 @@ async def show(events: AsyncIterator[Event], shown: Display) -> None:
         shown.event(event)
 
 
+def workability(*, is_workable: bool) -> str:
+    """How a waiting job stands."""
+    return STATES["job.workable" if is_workable else "job.unworkable"]
+
+
 class Bar:
     """A live bar."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
+        self._waits = True
         self._task: TaskID = progress.add_task("submitted", total=None, message="")
 
     def event(self, event: Event) -> None:
@@ -78,10 +92,16 @@ class Bar:
         state = STATES.get(event.type, "")
         if not state:
             return
+        self._waits = event.type not in BUSY
         where = f" on {plain(event.worker_id)}" if event.worker_id and state == "active" else ""
         done = reached(event)
         total = None if done is None else 1.0
         self._progress.update(self._task, description=state + where, message=said(event), completed=done, total=total)
+
+    def workable(self, *, is_workable: bool) -> None:
+        """Its state says so, while it waits."""
+        if self._waits:
+            self._progress.update(self._task, description=workability(is_workable=is_workable))
 
     def outage(self, error: Unavailable) -> None:
         """Say so, and leave the bar where it is."""
@@ -95,10 +115,13 @@ class Lines:
         self._quiet = quiet
         self._tenth = -1
         self._out = False
+        self._waits = True
+        self._is_workable = True
 
     def event(self, event: Event) -> None:
         """Print it."""
         self._out = False
+        self._waits = event.type not in BUSY
         tenth = int((share(event) or 0.0) * 10)
         if event.type == "job.progress" and tenth == self._tenth:
             return
@@ -106,6 +129,12 @@ class Lines:
         text = phrase(event)
         if text:
             self._print(text)
+
+    def workable(self, *, is_workable: bool) -> None:
+        """Print it when it changes, while it waits."""
+        if self._waits and is_workable != self._is_workable:
+            self._is_workable = is_workable
+            self._print(workability(is_workable=is_workable))
 
     def outage(self, error: Unavailable) -> None:
         """Say so, once an outage."""

@@ -9,7 +9,7 @@ import msgspec
 from shared.cli.exits import usage
 from shared.cli.options import Asking, asking, json_object, pairs, read_json
 from shared.cli.output import print_json
-from shared.cli.waiting import wait_and_save
+from shared.cli.waiting import wait_and_save, warn_if_unworkable
 from shared.client import Hub
 
 __all__ = ["submit"]
@@ -50,11 +50,13 @@ def submit(asking: Asking, *, wait: bool, out: Path | None, **options: Any) -> i
         job = await hub.jobs.submit(document | ({"inputs": inputs} if inputs else {}))
         if wait:
             click.echo(f"job {job.id}", err=True)
+            await warn_if_unworkable(hub, job)
             return await wait_and_save(hub, job.id, out or Path("out") / job.id, as_json=asking.as_json)
         if asking.as_json:
             print_json(msgspec.to_builtins(job))
         else:
             click.echo(job.id)
+        await warn_if_unworkable(hub, job)
         return 0
 
     return asking.run(submitted)

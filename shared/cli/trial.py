@@ -15,7 +15,6 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx2
 import msgspec
 
 import shared
@@ -32,9 +31,7 @@ __all__ = ["Started", "Trial", "TrialSettings"]
 
 HUB_START_S = 120.0
 WORKER_START_S = 60.0
-PROBE_S = 1.0
 POLL_S = 0.05
-COMFYUI_URL = "http://127.0.0.1:8188"
 #: what the trial decides, whatever the environment says
 REPLACED = frozenset({"HUB_AUTH_TOKEN", "HUB_AUTH_TOKEN_FILE", "HUB_URL_FILE", "HUB_REDIS_URL", "HUB_WS_URL"})
 
@@ -91,10 +88,9 @@ class Trial:
             await self._slot(name).clear(name)
         check_port(self._settings.host, self._settings.port)
         await self._hub.start(module("hub.cli", "serve", *self._hub_flags()), self._environ)
-        services = asyncio.ensure_future(services_here(self._environ))
         url = await self._hub.during(self._hub_ready())
         keys = await make_keys(self._folder, self._environ)
-        await self._agent.start(module("agent.cli", "run"), self._agent_environment(url, keys, await services))
+        await self._agent.start(module("agent.cli", "run"), self._agent_environment(url, keys))
         workers = await self._hub.during(self._agent.during(self._registered(url, keys)))
         return Started(url, keys, workers)
 
@@ -142,14 +138,14 @@ class Trial:
             return None
         return address.url if address.pid == self._hub.pid else None
 
-    def _agent_environment(self, url: str, keys: TrialKeys, services: str) -> dict[str, str]:
+    def _agent_environment(self, url: str, keys: TrialKeys) -> dict[str, str]:
+        """The user's, so that what isn't set there is found by the agent itself, its services too, also later."""
         kept = {name: text for name, text in self._environ.items() if name not in REPLACED}
         return {
             "WORKER_ID": agent_name(),
             **kept,
             "HUB_URL": url,
             "HUB_AUTH_TOKEN_FILE": str(keys.token_file),
-            "SERVICES": services,
             "AGENT_STATE_DIR": str(self._folder / "agent"),
         }
 
@@ -173,19 +169,6 @@ async def limited(time_s: float, what: str) -> AsyncGenerator[None, None]:
             yield
     except TimeoutError:
         raise Unavailable(f"{what} wasn't ready within {time_s:g} s; its log says more") from None
-
-
-async def services_here(environ: Mapping[str, str]) -> str:
-    """What the agent is to serve: what the user said, else the simulation and the ComfyUI that answers here."""
-    if environ.get("SERVICES"):
-        return environ["SERVICES"]
-    address = environ.get("COMFYUI_URL") or COMFYUI_URL
-    try:
-        async with httpx2.AsyncClient(timeout=PROBE_S, trust_env=False) as client:
-            answer = await client.get(f"{address.rstrip('/')}/system_stats")
-    except (httpx2.TransportError, httpx2.InvalidURL):
-        return "simulation"
-    return "simulation,comfyui" if answer.is_success else "simulation"
 
 
 def module(name: str, *arguments: str) -> list[str]:

@@ -105,7 +105,8 @@ def check_installed() -> None:
     missing = [name for name in PARTS if find_spec(name) is None]
     if missing:
         raise Misconfigured(
-            f"expected the hub and the agent to be installed, {missing[0]} is missing: pip install 'muster[hub,agent]'"
+            f"expected the hub and the agent to be installed, {missing[0]} is missing:"
+            " in a checkout of Muster, pip install '.[hub,agent]'"
         )
 
 

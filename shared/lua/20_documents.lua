@@ -2,7 +2,6 @@
 -- The text is made by shared/wire/compiled.py, and what that module made never raises here. Equal text, equal table:
 -- decoded forms are shared and only read, but that a test keeps an entry's version or glyphs on it.
 -- (`do` keeps the locals of a part to itself: the joined library has room for 200.)
-local documents = {}
 
 do
   -- What an operator's operand is; each kind is prepared once, when it is decoded.
@@ -102,15 +101,30 @@ do
     return node, free
   end
 
-  -- What a job asks: {service, isolation, identity (true when a condition asks who the worker is), requires = tree,
-  -- model?, model_path}.
+  -- 'worker.id=s:gpu-1' of a requirement that only workers of that identity can meet; nil of others.
+  local function address(requires)
+    for i = 1, requires.op == 'all' and #requires or 0 do
+      local node = requires[i]
+      if node.identity and (node.op == 'is' or node.op == 'eq') then return node.path .. '=' .. node.operand end
+    end
+  end
+
+  -- What a job asks: {service, isolation, requires = tree, model?, model_path, address?}.
   documents.requirement = documents.remembered(function(text)
     local raw = cjson.decode(text)
+    local requires = tree(raw.requires, 0)
     return {
-      service = raw.service, isolation = raw.isolation, identity = raw.identity == 1,
-      model = raw.model, model_path = 'models.' .. raw.service, requires = (tree(raw.requires, 0)),
+      service = raw.service, isolation = raw.isolation, model = raw.model, model_path = 'models.' .. raw.service,
+      requires = requires, address = address(requires),
     }
   end, 8388608)
+
+  -- What a job wishes of its worker beyond what it asks: a list of {node = tree, weight}.
+  documents.wishes = documents.remembered(function(text)
+    local list = {}
+    for i, raw in ipairs(cjson.decode(text)) do list[i] = {node = (tree(raw[1], 0)), weight = raw[2]} end
+    return list
+  end, 4194304)
 
   -- What a worker has: path → entry.
   documents.capability = documents.remembered(function(text)

@@ -1,6 +1,5 @@
 -- Conditions against what was found. The same rules stand in shared/wire/condition.py, version.py, glob.py, nodes.py.
 -- Nothing here raises; a test answers true or false, and makes a table only the first time it meets an entry.
-local conditions = {}
 
 do
   -- The answer of a look-up that only a worker, not its class, can give.

@@ -1,5 +1,4 @@
 -- Does a worker take a job? The Python twin is shared/wire/match.py: the same answer, part and node for every pair.
-local match = {}
 
 do
   -- Tagged text of an isolation level → its rank.
@@ -60,7 +59,8 @@ do
   -- node (requires and accepts only), or nil: it depends on who the worker is.
   --   job         of documents.requirement
   --   attributes  path → text: service, customer_id, labels.<key>, workflow.id
-  --   worker      {capability, accepts, identity?}; without identity the answer is that of its class
+  --   worker      {capability, accepts, without? = its suspended services as a set, identity?}; without identity the
+  --               answer is that of its class
   function match.takes(job, attributes, worker)
     local part = failing_part(job, attributes, worker.capability)
     if part then return false, part end
@@ -68,6 +68,12 @@ do
     if meets == false then return false, 'requires', node end
     local accepted, refusing = conditions.judge(worker.accepts, attribute_entry, attributes)
     if accepted == false then return false, 'accepts', refusing end
+    if worker.without and worker.without[job.service] then return false, 'suspended' end
     return meets
+  end
+
+  -- Does a worker meet a requires tree, whatever else the job asks?
+  function match.meets(node, capability, identity)
+    return conditions.judge(node, worker_entry, {capability = capability, identity = identity}) == true
   end
 end

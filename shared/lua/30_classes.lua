@@ -3,138 +3,184 @@
 -- A class is named by the digest of its content, so that what is remembered about a name is true for ever.
 -- Significant attributes (customer, labels, workflow) are those that some worker's `accepts` or `customers` names;
 -- they only grow, and their number is the version under which a job class was made.
-local classes = {}
 
-local job_classes, job_class_count = {}, 0
-local worker_classes, worker_class_count = {}, 0
+do
+  local job_classes, job_class_count = {}, 0
+  local worker_classes, worker_class_count = {}, 0
+  local names, name_count = {}, 0 -- requirement → name, of classes without significant part
 
-local function digest(text)
-  return string.sub(redis.sha1hex(text), 1, 16)
-end
+  local function digest(text)
+    return string.sub(redis.sha1hex(text), 1, 16)
+  end
 
--- Attributes of a job that a worker may constrain: path → text.
-function classes.attributes(spec)
-  local attributes = {service = spec.service, customer_id = spec.customer_id}
-  for key, value in pairs(spec.labels or {}) do attributes['labels.' .. key] = value end
-  if spec.workflow then attributes['workflow.id'] = spec.workflow.id end
-  return attributes
-end
+  -- Attributes of a job that a worker may constrain: path → text.
+  function classes.attributes(spec)
+    local attributes = {service = spec.service, customer_id = spec.customer_id}
+    for key, value in pairs(spec.labels or {}) do attributes['labels.' .. key] = value end
+    if spec.workflow then attributes['workflow.id'] = spec.workflow.id end
+    return attributes
+  end
 
--- The pool's version of significance.
-function classes.version(pool)
-  return redis.call('HLEN', pool .. 'significant')
-end
+  -- The part of a job's attributes that splits classes: flat {path, value, ...}, by path. `spec` is JSON text.
+  local function significant_part(pool, spec)
+    if pool.significant == 0 then return {} end
+    local attributes, part = classes.attributes(cjson.decode(spec)), {}
+    local paths = redis.call('SMEMBERS', pool.key .. 'significant')
+    table.sort(paths)
+    for _, path in ipairs(paths) do
+      if attributes[path] then
+        part[#part + 1] = path
+        part[#part + 1] = attributes[path]
+      end
+    end
+    return part
+  end
 
--- Sorted significant paths.
-local function significant_paths(pool)
-  local paths = redis.call('HKEYS', pool .. 'significant')
-  table.sort(paths)
-  return paths
-end
+  local function compute_name(requirement, version, avoid, part)
+    local text = {#requirement, requirement, version, avoid}
+    for _, value in ipairs(part) do
+      text[#text + 1] = #value
+      text[#text + 1] = value
+    end
+    return digest(table.concat(text, '\n'))
+  end
 
--- The part of the attributes that splits classes: flat {path, value, ...}.
-local function significant_part(pool, attributes)
-  local part = {}
-  for _, path in ipairs(significant_paths(pool)) do
-    if attributes[path] then
-      part[#part + 1] = path
-      part[#part + 1] = attributes[path]
+  -- The name of the class of a job with this compiled requirement and spec (JSON text). `avoid` is the worker that
+  -- failed it, or absent. Most classes are nothing but a requirement: their names are remembered.
+  function classes.name(pool, requirement, spec, avoid)
+    local is_plain = pool.significant == 0 and (avoid or '') == ''
+    local name = is_plain and names[requirement]
+    if name then return name end
+    name = compute_name(requirement, pool.significant, avoid or '', significant_part(pool, spec))
+    if not is_plain then return name end
+    if name_count >= LIMITS.known_classes then names, name_count = {}, 0 end
+    names[requirement], name_count = name, name_count + 1
+    return name
+  end
+
+  local function create(pool, name, requirement, avoid, part)
+    local asked = documents.requirement(requirement)
+    redis.call('HSET', pool.key .. 'class:' .. name, 'requirement', requirement, 'version', pool.significant,
+      'avoid', avoid, 'attributes', cmsgpack.pack(part))
+    redis.call('ZADD', pool.key .. 'service-classes:' .. asked.service, 0, name)
+    redis.call('SADD', pool.key .. 'services', asked.service)
+    if asked.address and pool.addressed == 0 then pools.set(pool, 'addressed', 1) end
+  end
+
+  -- One job more refers to the class of that name, which is made when it is new, of what `classes.name` was given.
+  function classes.join(pool, name, requirement, spec, avoid)
+    local key = pool.key .. 'class:' .. name
+    if redis.call('HINCRBY', key, 'live', 1) > 1 then return end
+    if redis.call('HEXISTS', key, 'requirement') == 1 then
+      redis.call('ZREM', pool.key .. 'chores', 'class ' .. name)
+      return
+    end
+    create(pool, name, requirement, avoid, significant_part(pool, spec))
+    workable.new(pool, name)
+  end
+
+  -- The class of the same content that avoids nobody.
+  function classes.base(pool, name)
+    local class = classes.job(pool, name)
+    if not class or class.avoid == '' then return name end
+    return compute_name(class.text, class.version, '', class.part)
+  end
+
+  -- One job less refers to the class; an unused class is forgotten after a while.
+  function classes.leave(pool, name)
+    if redis.call('HINCRBY', pool.key .. 'class:' .. name, 'live', -1) <= 0 then
+      redis.call('ZADD', pool.key .. 'chores', pool.now + LIMITS.class_idle_ms, 'class ' .. name)
     end
   end
-  return part
-end
 
-local function class_name(requirement, version, avoid, part)
-  local text = {#requirement, requirement, version, avoid}
-  for _, value in ipairs(part) do
-    text[#text + 1] = #value
-    text[#text + 1] = value
+  -- Forget an unused class.
+  function classes.forget(pool, name)
+    local key = pool.key .. 'class:' .. name
+    local class = read_fields(key, 'live', 'witness')
+    if tonumber(class.live or 0) > 0 then return end
+    local known = classes.job(pool, name)
+    if known then
+      redis.call('ZREM', pool.key .. 'service-classes:' .. known.service, name)
+      redis.call('ZREM', classes.heads(pool, name), name)
+    end
+    if class.witness then redis.call('SREM', pool.key .. 'witness:' .. class.witness, name) end
+    redis.call('DEL', key, pool.key .. 'waiting:' .. name)
+    redis.call('ZREM', pool.key .. 'rises', name)
+    redis.call('ZREM', pool.key .. 'unworkable', name)
   end
-  return digest(table.concat(text, '\n'))
-end
 
--- The class of a job with this compiled requirement, made when it is new.
--- `avoid` is the worker that failed the job, or ''. Answers: name, is it new.
-function classes.intern(pool, requirement, attributes, avoid)
-  local version = classes.version(pool)
-  local part = version > 0 and significant_part(pool, attributes) or {}
-  local name = class_name(requirement, version, avoid, part)
-  local key = pool .. 'class:' .. name
-  if redis.call('HSETNX', key, 'requirement', requirement) == 0 then return name, false end
-  redis.call('HSET', key, 'version', version, 'avoid', avoid, 'attributes', cmsgpack.pack(part), 'live', 0)
-  return name, true
-end
-
-local function load_job_class(pool, name)
-  local stored = read_fields(pool .. 'class:' .. name, 'requirement', 'version', 'avoid', 'attributes')
-  if not stored.requirement then return nil end
-  local sound, requirement = pcall(documents.requirement, stored.requirement)
-  if not sound then return nil end
-  local class = {name = name, version = tonumber(stored.version), avoid = stored.avoid, attributes = {}}
-  class.text = stored.requirement
-  class.requirement = requirement
-  class.attributes.service = class.requirement.service
-  local part = cmsgpack.unpack(stored.attributes)
-  for i = 1, #part, 2 do class.attributes[part[i]] = part[i + 1] end
-  return class
-end
-
--- The job class of this name, or nil when there is none or it can't be read:
--- {name, requirement, attributes, version, avoid, text}.
-function classes.job(pool, name)
-  local known = job_classes[name]
-  if known then return known end
-  local class = load_job_class(pool, name)
-  if not class then return nil end
-  if job_class_count >= LIMITS.memo / 10 then job_classes, job_class_count = {}, 0 end
-  job_classes[name], job_class_count = class, job_class_count + 1
-  return class
-end
-
--- Make the worker class of these compiled documents known; answers its name.
-function classes.intern_worker(pool, capability, accepts)
-  local name = digest(#capability .. '\n' .. capability .. '\n' .. accepts)
-  redis.call('HSET', pool .. 'wclass:' .. name, 'capability', capability, 'accepts', accepts)
-  redis.call('PERSIST', pool .. 'wclass:' .. name)
-  if not redis.call('ZSCORE', pool .. 'wclasses', name) then
-    redis.call('ZADD', pool .. 'wclasses', redis.call('INCR', pool .. 'wclass-seq'), name)
+  local function load_job_class(pool, name)
+    local stored = read_fields(pool.key .. 'class:' .. name, 'requirement', 'version', 'avoid', 'attributes')
+    local sound, requirement = pcall(documents.requirement, stored.requirement)
+    local whole, part = pcall(cmsgpack.unpack, stored.attributes)
+    if not sound or not whole then return nil end
+    local class = {
+      name = name, version = tonumber(stored.version) or 0, avoid = stored.avoid or '', attributes = {},
+      requirement = requirement, service = requirement.service, text = stored.requirement, part = part,
+    }
+    class.attributes.service = class.service
+    for i = 1, #part, 2 do class.attributes[part[i]] = part[i + 1] end
+    return class
   end
-  return name
-end
 
--- The worker class of this name, or nil when there is none or it can't be read: {capability, accepts}.
-function classes.worker(pool, name)
-  local known = worker_classes[name]
-  if known then return known end
-  local stored = read_fields(pool .. 'wclass:' .. name, 'capability', 'accepts')
-  if not stored.capability then return nil end
-  local sound, capability = pcall(documents.capability, stored.capability)
-  local readable, accepts = pcall(documents.accepts, stored.accepts)
-  if not sound or not readable then return nil end
-  local class = {capability = capability, accepts = accepts}
-  if worker_class_count >= LIMITS.memo / 10 then worker_classes, worker_class_count = {}, 0 end
-  worker_classes[name], worker_class_count = class, worker_class_count + 1
-  return class
-end
-
--- One job more (1) or less (-1) refers to the class; an unused class is forgotten after a while.
-function classes.refer(pool, now, name, step)
-  local live = redis.call('HINCRBY', pool .. 'class:' .. name, 'live', step)
-  if live <= 0 then
-    redis.call('ZADD', pool .. 'idle-classes', int(now + LIMITS.class_idle_ms), name)
-  elseif live == step then
-    redis.call('ZREM', pool .. 'idle-classes', name)
+  -- The job class of this name, or nil when there is none or it can't be read:
+  -- {name, service, requirement, attributes, version, avoid, text, part}.
+  function classes.job(pool, name)
+    local known = job_classes[name]
+    if known then return known end
+    local class = load_job_class(pool, name)
+    if not class then return nil end
+    if job_class_count >= LIMITS.known_classes then job_classes, job_class_count = {}, 0 end
+    job_classes[name], job_class_count = class, job_class_count + 1
+    return class
   end
-end
 
--- Forget an unused class.
-function classes.forget(pool, name)
-  redis.call('ZREM', pool .. 'idle-classes', name)
-  local class = read_fields(pool .. 'class:' .. name, 'live', 'witness')
-  if tonumber(class.live or 0) > 0 then return end
-  if class.witness then redis.call('SREM', pool .. 'witness:' .. class.witness, name) end
-  redis.call('DEL', pool .. 'class:' .. name, pool .. 'waiting:' .. name)
-  for _, index in ipairs({'heads', 'rises', 'unworkable', 'unserved'}) do
-    redis.call('ZREM', pool .. index, name)
+  -- Is the job class decoded already?
+  function classes.knows_job(name) return job_classes[name] ~= nil end
+
+  -- The key of the heads among which the class stands: those of all workers, or of its addressees.
+  function classes.heads(pool, name)
+    local class = pool.addressed > 0 and classes.job(pool, name)
+    if class and class.requirement.address then return pool.key .. 'heads:' .. class.requirement.address end
+    return pool.key .. 'heads'
+  end
+
+  -- Make the worker class of these compiled documents known; answers its name.
+  -- `without`: suspended services, sorted, space separated; '' for none.
+  function classes.join_worker(pool, capability, accepts, without)
+    local name = digest(#capability .. '\n' .. capability .. '\n' .. #accepts .. '\n' .. accepts .. '\n' .. without)
+    if not redis.call('ZSCORE', pool.key .. 'wclasses', name) then
+      local number = pool.wclass_seq + 1
+      pools.set(pool, 'wclass_seq', number)
+      redis.call('HSET', pool.key .. 'wclass:' .. name, 'capability', capability, 'accepts', accepts,
+        'without', without)
+      redis.call('ZADD', pool.key .. 'wclasses', number, name)
+      redis.call('ZADD', pool.key .. 'timers', 0, 'workable')
+    end
+    return name
+  end
+
+  local function load_worker_class(pool, name)
+    local stored = read_fields(pool.key .. 'wclass:' .. name, 'capability', 'accepts', 'without')
+    local sound, capability = pcall(documents.capability, stored.capability)
+    local readable, accepts = pcall(documents.accepts, stored.accepts)
+    if not sound or not readable then return nil end
+    local without = {}
+    for service in string.gmatch(stored.without or '', '%S+') do without[service] = true end
+    return {capability = capability, accepts = accepts, without = without}
+  end
+
+  -- Is the worker class decoded already?
+  function classes.knows_worker(name) return worker_classes[name] ~= nil end
+
+  -- The worker class of this name, or nil when there is none or it can't be read: {capability, accepts, without}.
+  function classes.worker(pool, name)
+    local known = worker_classes[name]
+    if known then return known end
+    local class = load_worker_class(pool, name)
+    if not class then return nil end
+    if worker_class_count >= LIMITS.known_classes then worker_classes, worker_class_count = {}, 0 end
+    worker_classes[name], worker_class_count = class, worker_class_count + 1
+    return class
   end
 end

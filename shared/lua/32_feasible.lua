@@ -1,54 +1,69 @@
 -- Feasibility: may a worker of this class run a job of that class? Computed once per pair and remembered.
-local feasible = {}
 
-local memo, memo_count = {}, 0
+do
+  local memo, memo_count = {}, 0
 
-local function remember(worker_class, job_class, answer)
-  if memo_count >= LIMITS.memo then memo, memo_count = {}, 0 end
-  memo[worker_class] = memo[worker_class] or {}
-  memo[worker_class][job_class] = answer
-  memo_count = memo_count + 1
-  return answer
-end
-
--- Answers 'yes', 'no', or 'depends' (on who the worker is: identity, or the worker to avoid).
-local function compute(pool, worker_class, job_class)
-  local worker, class = classes.worker(pool, worker_class), classes.job(pool, job_class)
-  if not worker or not class then return 'no' end
-  local answer = match.takes(class.requirement, class.attributes, worker)
-  if answer == false then return 'no' end
-  if answer == nil or class.avoid ~= '' then return 'depends' end
-  return 'yes'
-end
-
--- 'yes', 'no' or 'depends' for a worker class and a job class, by name.
-function feasible.classes(pool, worker_class, job_class)
-  local row = memo[worker_class]
-  local known = row and row[job_class]
-  if known then return known end
-  return remember(worker_class, job_class, compute(pool, worker_class, job_class))
-end
-
--- Is another worker than `worker_id` registered that can run the class?
-local function another_can(pool, worker_id, job_class)
-  for _, worker_class in ipairs(redis.call('ZRANGE', pool .. 'wclasses', 0, LIMITS.wake_classes - 1)) do
-    if feasible.classes(pool, worker_class, job_class) ~= 'no' then
-      for _, other in ipairs(redis.call('SRANDMEMBER', pool .. 'wclass-workers:' .. worker_class, 2)) do
-        if other ~= worker_id then return true end
-      end
-    end
+  local function remember(worker_class, job_class, answer)
+    if memo_count >= LIMITS.memo then memo, memo_count = {}, 0 end
+    memo[worker_class] = memo[worker_class] or {}
+    memo[worker_class][job_class] = answer
+    memo_count = memo_count + 1
+    return answer
   end
-  return false
-end
 
--- May this very worker run a job of the class? `worker` = {id, class, identity = compiled text}.
-function feasible.worker(pool, worker, job_class)
-  local answer = feasible.classes(pool, worker.class, job_class)
-  if answer ~= 'depends' then return answer == 'yes' end
-  local class, of = classes.job(pool, job_class), classes.worker(pool, worker.class)
-  local takes = match.takes(class.requirement, class.attributes, {
-    capability = of.capability, accepts = of.accepts, identity = documents.identity(worker.identity),
-  })
-  if not takes then return false end
-  return class.avoid ~= worker.id or not another_can(pool, worker.id, job_class)
+  -- Answers 'yes', 'no', or 'depends' (on who the worker is: identity, or the worker to avoid).
+  local function compute(worker, class)
+    local answer = match.takes(class.requirement, class.attributes, worker)
+    if answer == false then return 'no' end
+    if answer == nil or class.avoid ~= '' then return 'depends' end
+    return 'yes'
+  end
+
+  -- 'yes', 'no' or 'depends' for a worker class and a job class, by name.
+  function feasible.classes(pool, worker_class, job_class)
+    local row = memo[worker_class]
+    local known = row and row[job_class]
+    if known then return known end
+    local worker, class = classes.worker(pool, worker_class), classes.job(pool, job_class)
+    if not worker or not class then return 'no' end -- not remembered: it may come to be
+    return remember(worker_class, job_class, compute(worker, class))
+  end
+
+  -- Does this very worker meet the class, whomever that avoids?
+  local function takes(class, of, identity)
+    local worker = {capability = of.capability, accepts = of.accepts, without = of.without, identity = identity}
+    return match.takes(class.requirement, class.attributes, worker)
+  end
+
+  -- Is one of the workers of this class, other than `worker_id`, registered that can run the job class?
+  local function one_of_class_can(pool, worker_id, worker_class, class)
+    local of = classes.worker(pool, worker_class)
+    local answer = of and takes(class, of)
+    if answer == false or not of then return false end
+    local most = answer and 2 or LIMITS.wake_workers
+    for _, other in ipairs(redis.call('SRANDMEMBER', pool.key .. 'wclass-workers:' .. worker_class, most)) do
+      local identity = other ~= worker_id and redis.call('HGET', pool.key .. 'worker:' .. other, 'identity')
+      if identity and (answer or takes(class, of, documents.identity(identity))) then return true end
+    end
+    return false
+  end
+
+  -- Is another worker than `worker_id` registered that can run the class?
+  local function another_can(pool, worker_id, class)
+    for _, worker_class in ipairs(redis.call('ZRANGE', pool.key .. 'wclasses', 0, LIMITS.wake_classes - 1)) do
+      if feasible.classes(pool, worker_class, class.name) ~= 'no'
+        and one_of_class_can(pool, worker_id, worker_class, class) then return true end
+    end
+    return false
+  end
+
+  -- May this very worker run a job of the class? `worker` = {id, class, identity = compiled text}.
+  function feasible.worker(pool, worker, job_class)
+    local answer = feasible.classes(pool, worker.class, job_class)
+    if answer ~= 'depends' then return answer == 'yes' end
+    local class, of = classes.job(pool, job_class), classes.worker(pool, worker.class)
+    if not class or not of then return false end
+    if not takes(class, of, documents.identity(worker.identity)) then return false end
+    return class.avoid ~= worker.id or not another_can(pool, worker.id, class)
+  end
 end

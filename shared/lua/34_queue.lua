@@ -2,64 +2,103 @@
 --
 -- Order is one exact integer: higher priority first, then the sequence number given at submit. Equal order happens only
 -- within a workflow and goes by step, then submit, through the member's text.
--- - `heads`  workable class → order of its first job
+-- - `heads`  visible class → order of its first job; visible = some registered worker can run it, its service isn't
+--   paused. A class that only workers of one identity can run stands in `heads:<identity>` instead.
 -- - `rises`  class → number of the last time its head came into being or moved forward (worker classes catch up by it)
-local queue = {}
 
-local PRIORITY_STEP = 8796093022208 -- 2^43 sequence numbers per priority
+do
+  local PRIORITY_STEP = 8796093022208 -- 2^43 sequence numbers per priority
 
--- The place in the order: smaller is earlier.
-function queue.order(priority, seq)
-  return (1000 - priority) * PRIORITY_STEP + seq
-end
-
--- The member that stands for a job: its id, for a workflow's step preceded by what breaks ties.
-function queue.member(id, workflow_step, seq)
-  if not workflow_step then return id end
-  return string.format('%05d.%016.0f.%s', workflow_step, seq, id)
-end
-
--- The job id of a member.
-function queue.job_id(member)
-  return string.match(member, '([^.]+)$')
-end
-
--- A class's head was made or moved forward.
-function queue.rise(pool, class, order)
-  redis.call('ZADD', pool .. 'heads', order, class)
-  redis.call('ZADD', pool .. 'rises', redis.call('INCR', pool .. 'rise-seq'), class)
-end
-
--- Put a job into its class.
-function queue.add(pool, class, member, order)
-  redis.call('ZADD', pool .. 'waiting:' .. class, order, member)
-  if redis.call('ZRANGE', pool .. 'waiting:' .. class, 0, 0)[1] ~= member then return end
-  if not redis.call('ZSCORE', pool .. 'unworkable', class) then queue.rise(pool, class, order) end
-end
-
--- The order of a class's first job as text, and its member; nil when it has none.
-function queue.head(pool, class)
-  local first = redis.call('ZRANGE', pool .. 'waiting:' .. class, 0, 0, 'WITHSCORES')
-  return first[2], first[1]
-end
-
--- Take a job out of its class.
-function queue.remove(pool, class, member)
-  redis.call('ZREM', pool .. 'waiting:' .. class, member)
-  local order = queue.head(pool, class)
-  if not order then
-    redis.call('ZREM', pool .. 'heads', class)
-  else
-    redis.call('ZADD', pool .. 'heads', 'XX', order, class)
+  -- The place in the order: smaller is earlier.
+  function queue.order(priority, seq)
+    return (1000 - priority) * PRIORITY_STEP + seq
   end
-end
 
--- A class became workable (it has takers now) or not: only workable classes stand in `heads`.
-function queue.show(pool, class)
-  local order = queue.head(pool, class)
-  if order then queue.rise(pool, class, order) end
-end
+  -- The priority in an order.
+  function queue.priority(order)
+    return 1000 - math.floor(order / PRIORITY_STEP)
+  end
 
-function queue.hide(pool, class)
-  redis.call('ZREM', pool .. 'heads', class)
+  -- The member that stands for a job: its id, for a workflow's step preceded by what breaks ties.
+  function queue.member(job)
+    if not job.step then return job.id end
+    return string.format('%05d.%016.0f.%s', job.step, job.seq, job.id)
+  end
+
+  -- The job id of a member.
+  function queue.job_id(member)
+    return string.match(member, '([^.]+)$')
+  end
+
+  -- Is the service paused?
+  function queue.is_paused(pool, service)
+    return pool.paused > 0 and redis.call('SISMEMBER', pool.key .. 'paused', service) == 1
+  end
+
+  -- May the class stand among the heads?
+  local function is_visible(pool, class, service)
+    return not redis.call('ZSCORE', pool.key .. 'unworkable', class) and not queue.is_paused(pool, service)
+  end
+
+  -- A class's head was made or moved forward.
+  local function rise(pool, class, order)
+    local heads = classes.heads(pool, class)
+    redis.call('ZADD', heads, order, class)
+    if heads == pool.key .. 'heads' then
+      redis.call('ZADD', pool.key .. 'rises', redis.call('INCR', pool.key .. 'rise-seq'), class)
+    end
+  end
+
+  -- The first job's member of a class and its order as text (nil when it has none); and the second's.
+  function queue.head(pool, class)
+    local first = redis.call('ZRANGE', pool.key .. 'waiting:' .. class, 0, 1, 'WITHSCORES')
+    return first[1], first[2], first[3], first[4]
+  end
+
+  -- Put a job into its class.
+  function queue.add(pool, job)
+    local key, member = pool.key .. 'waiting:' .. job.class, queue.member(job)
+    redis.call('ZADD', key, job.order, member)
+    if redis.call('ZRANGE', key, 0, 0)[1] ~= member then return end
+    if is_visible(pool, job.class, job.service) then rise(pool, job.class, job.order) end
+  end
+
+  -- The class's head is another one now, or none is left.
+  local function settle(pool, class, order)
+    if order then
+      redis.call('ZADD', classes.heads(pool, class), 'XX', order, class)
+    else
+      redis.call('ZREM', classes.heads(pool, class), class)
+    end
+  end
+
+  -- Take a job out of its class, by its member.
+  function queue.remove(pool, class, member)
+    local first, _, _, next_order = queue.head(pool, class)
+    redis.call('ZREM', pool.key .. 'waiting:' .. class, member)
+    if first == member then settle(pool, class, next_order) end
+  end
+
+  -- Take out a class's first job, which has just been looked up: its member, and the order of the one behind it.
+  function queue.shift(pool, class, member, next_order)
+    redis.call('ZREM', pool.key .. 'waiting:' .. class, member)
+    settle(pool, class, next_order)
+  end
+
+  -- The class became visible or not.
+  function queue.show(pool, class, service)
+    local member, order = queue.head(pool, class)
+    if member and is_visible(pool, class, service) then
+      rise(pool, class, order)
+    else
+      redis.call('ZREM', classes.heads(pool, class), class)
+    end
+  end
+
+  -- Put the heads right after jobs of the class were moved elsewhere.
+  function queue.refresh(pool, class)
+    local _, order = queue.head(pool, class)
+    settle(pool, class, order)
+    if not order then redis.call('ZREM', pool.key .. 'unworkable', class) end
+  end
 end

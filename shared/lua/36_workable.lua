@@ -2,100 +2,111 @@
 --
 -- A workable class names its witness, one worker class that can run it. An unworkable class stands in `unworkable` with
 -- the number of the last worker class examined, so that only newer ones need a look. Both go on stepwise.
-local workable = {}
-local reclass = {} -- its parts are in 42_reclass.lua
 
--- Worker classes registered after number `after`, oldest first: flat {name, number, ...}.
-local function worker_classes_after(pool, after, limit)
-  return redis.call('ZRANGEBYSCORE', pool .. 'wclasses', '(' .. after, '+inf', 'WITHSCORES', 'LIMIT', 0, limit)
-end
-
--- Write down what is known now: a witness, or none.
-local function note(pool, class, witness)
-  if witness then
-    redis.call('HSET', pool .. 'class:' .. class, 'witness', witness)
-    redis.call('HDEL', pool .. 'class:' .. class, 'hidden_at_ms')
-    redis.call('SADD', pool .. 'witness:' .. witness, class)
-    redis.call('ZREM', pool .. 'unworkable', class)
-    queue.show(pool, class)
-  else
-    redis.call('HDEL', pool .. 'class:' .. class, 'witness')
-    queue.hide(pool, class)
+do
+  -- Worker classes registered after number `after`, oldest first: flat {name, number, ...}.
+  local function worker_classes_after(pool, after, limit)
+    return redis.call('ZRANGEBYSCORE', pool.key .. 'wclasses', '(' .. after, '+inf', 'WITHSCORES', 'LIMIT', 0, limit)
   end
-end
 
--- One event for all jobs of a class, not one a job. A new class is about to get its first one.
-local function announce(pool, now, event, class)
-  local jobs_waiting = math.max(1, redis.call('ZCARD', pool .. 'waiting:' .. class))
-  events.add(pool, now, event, {data = flat_json({'class', class, 'jobs', jobs_waiting}, 4)})
-end
+  local function found(pool, class, witness)
+    redis.call('HSET', pool.key .. 'class:' .. class.name, 'witness', witness)
+    redis.call('HDEL', pool.key .. 'class:' .. class.name, 'hidden_at_ms')
+    redis.call('SADD', pool.key .. 'witness:' .. witness, class.name)
+    redis.call('ZREM', pool.key .. 'unworkable', class.name)
+    queue.show(pool, class.name, class.service)
+  end
 
--- Look for a witness among the worker classes after number `after`; answers how many were examined, and the witness.
-local function examine(pool, now, class, after)
-  local candidates = worker_classes_after(pool, after, LIMITS.examine)
-  for i = 1, #candidates, 2 do
-    if feasible.classes(pool, candidates[i], class) ~= 'no' then
-      note(pool, class, candidates[i])
-      return (i + 1) / 2, candidates[i]
+  -- One event for all jobs of a class, not one a job. A new class is about to get its first one.
+  local function announce(pool, event, class)
+    local jobs_waiting = math.max(1, redis.call('ZCARD', pool.key .. 'waiting:' .. class))
+    events.add(pool, event, {data = '{"class":"' .. class .. '","jobs":' .. int(jobs_waiting) .. '}'})
+  end
+
+  -- Nobody among the worker classes up to number `seen`; `all`: there are no more.
+  local function not_found(pool, class, seen, all)
+    redis.call('ZADD', pool.key .. 'unworkable', seen, class.name)
+    redis.call('HDEL', pool.key .. 'class:' .. class.name, 'witness')
+    queue.show(pool, class.name, class.service)
+    if not all then
+      redis.call('ZADD', pool.key .. 'timers', 0, 'workable')
+    elseif redis.call('HSETNX', pool.key .. 'class:' .. class.name, 'hidden_at_ms', int(pool.now)) == 1 then
+      announce(pool, 'job.unworkable', class.name)
     end
-    after = candidates[i + 1]
   end
-  -- all seen: also numbers whose class is gone since
-  if #candidates < 2 * LIMITS.examine then after = redis.call('GET', pool .. 'wclass-seq') or 0 end
-  redis.call('ZADD', pool .. 'unworkable', after, class)
-  redis.call('HSETNX', pool .. 'class:' .. class, 'hidden_at_ms', int(now))
-  return #candidates / 2, nil
-end
 
--- A new class: it stands in `unworkable` unless a witness is found at once.
-function workable.new(pool, now, class)
-  local _, witness = examine(pool, now, class, '0')
-  if not witness then announce(pool, now, 'job.unworkable', class) end
-end
+  -- Look for a witness among the worker classes after number `after`, as far as this call's share of pairs goes.
+  -- Answers how many were examined, and the witness.
+  local function examine(pool, class, after)
+    local share = pool.pairs or LIMITS.examine
+    local candidates = share > 0 and worker_classes_after(pool, after, share) or {}
+    pool.pairs = share - #candidates / 2
+    for i = 1, #candidates, 2 do
+      if feasible.classes(pool, candidates[i], class.name) ~= 'no' then
+        found(pool, class, candidates[i])
+        return (i + 1) / 2, candidates[i]
+      end
+      after = candidates[i + 1]
+    end
+    -- all seen: also numbers whose class is gone since
+    local all = #candidates < 2 * share
+    not_found(pool, class, all and pool.wclass_seq or after, all)
+    return #candidates / 2, nil
+  end
 
--- Since when the class is unworkable, or nil.
-function workable.hidden_since(pool, class)
-  local since = redis.call('HGET', pool .. 'class:' .. class, 'hidden_at_ms')
-  return since and tonumber(since) or nil
-end
+  -- A new class: it stands in `unworkable` unless a witness is found at once.
+  function workable.new(pool, name)
+    examine(pool, classes.job(pool, name), '0')
+  end
 
--- Unworkable classes that haven't seen the newest worker class: examine a bounded number of pairs.
--- Answers the classes that became workable.
-function workable.step(pool, now)
-  local newest = redis.call('GET', pool .. 'wclass-seq')
-  if not newest then return {} end
-  local behind = redis.call('ZRANGEBYSCORE', pool .. 'unworkable', '-inf', '(' .. newest, 'WITHSCORES',
-    'LIMIT', 0, LIMITS.examine)
-  local budget, found = LIMITS.examine, {}
-  for i = 1, #behind, 2 do
-    if budget <= 0 then break end
-    local class = behind[i]
-    if not classes.job(pool, class) then
-      redis.call('ZREM', pool .. 'unworkable', class)
-    elseif classes.job(pool, class).version < classes.version(pool) and queue.head(pool, class) then
-      reclass.step(pool, now, class)
-      budget = budget - LIMITS.reclass
-    else
-      local examined, witness = examine(pool, now, class, behind[i + 1])
-      budget = budget - 1 - examined
-      if witness then
-        announce(pool, now, 'job.workable', class)
-        found[#found + 1] = class
+  -- Since when the class is unworkable, or nil.
+  function workable.hidden_since(pool, name)
+    local since = redis.call('HGET', pool.key .. 'class:' .. name, 'hidden_at_ms')
+    return since and tonumber(since) or nil
+  end
+
+  -- One class that hasn't seen the newest worker class; answers what that cost, whether it is workable now, and whether
+  -- more is to be done about it.
+  local function look(pool, name, seen)
+    local class = classes.job(pool, name)
+    if not class then
+      redis.call('ZREM', pool.key .. 'unworkable', name)
+      return 1, false
+    end
+    if class.version < pool.significant and queue.head(pool, name) then
+      reclass.step(pool, name)
+      return LIMITS.reclass, false, queue.head(pool, name) ~= nil
+    end
+    local examined, witness = examine(pool, class, seen)
+    if witness then announce(pool, 'job.workable', name) end
+    return 1 + examined, witness ~= nil
+  end
+
+  -- Unworkable classes that haven't seen the newest worker class: examine a bounded number of pairs.
+  -- Answers the classes that became workable, and whether any is left.
+  function workable.step(pool)
+    local behind = redis.call('ZRANGEBYSCORE', pool.key .. 'unworkable', '-inf', '(' .. int(pool.wclass_seq),
+      'WITHSCORES', 'LIMIT', 0, LIMITS.examine)
+    local budget, now_workable, is_left = LIMITS.examine, {}, #behind == 2 * LIMITS.examine
+    for i = 1, #behind, 2 do
+      if budget <= 0 then return now_workable, true end
+      local cost, is_workable, is_unfinished = look(pool, behind[i], behind[i + 1])
+      budget, is_left = budget - cost, is_left or is_unfinished
+      if is_workable then now_workable[#now_workable + 1] = behind[i] end
+    end
+    return now_workable, is_left
+  end
+
+  -- A worker class is gone: the classes it was witness for look for another one, a bounded number per call.
+  -- Answers true when all have been looked at.
+  function workable.lose(pool, worker_class)
+    local orphans = redis.call('SPOP', pool.key .. 'witness:' .. worker_class, LIMITS.heavy)
+    for _, name in ipairs(orphans) do
+      local class = classes.job(pool, name)
+      if class and redis.call('HGET', pool.key .. 'class:' .. name, 'witness') == worker_class then
+        workable.new(pool, name)
       end
     end
+    return redis.call('EXISTS', pool.key .. 'witness:' .. worker_class) == 0
   end
-  return found
-end
-
--- A worker class is gone: the classes it was witness for look for another one, a bounded number per call.
--- Answers true when all have been looked at.
-function workable.lose(pool, now, worker_class)
-  local orphans = redis.call('SPOP', pool .. 'witness:' .. worker_class, LIMITS.sweep)
-  for _, class in ipairs(orphans) do
-    if redis.call('HGET', pool .. 'class:' .. class, 'witness') == worker_class then
-      note(pool, class, nil)
-      workable.new(pool, now, class)
-    end
-  end
-  return redis.call('EXISTS', pool .. 'witness:' .. worker_class) == 0
 end

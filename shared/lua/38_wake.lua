@@ -1,98 +1,154 @@
--- Wake-up: a worker that found nothing is parked; a job that comes wakes one parked worker that can run it.
+-- Wake-up: a worker that found nothing is parked; a job that comes wakes the best parked worker that can run it.
 --
 -- - A worker is parked by the same call that found nothing for it: no wake can be lost between.
 -- - A wake takes the worker out of `parked`: two jobs never wake the same one.
 -- - A wake that isn't followed by a claim passes on.
-local wake = {}
 
--- Park a worker. `worker` = {id, class, agent_id}.
-function wake.park(pool, now, worker)
-  redis.call('ZADD', pool .. 'parked:' .. worker.class, int(now), worker.id)
-  redis.call('ZADD', pool .. 'parked', 'NX', int(now), worker.class)
-end
+do
+  -- worker:<id> says in `waits` whether it is parked ('parked') or was woken (for which job class).
 
--- Take a worker out of `parked` and `woken`.
-function wake.unpark(pool, worker_class, worker_id)
-  if redis.call('ZREM', pool .. 'parked:' .. worker_class, worker_id) == 0 then return false end
-  if redis.call('EXISTS', pool .. 'parked:' .. worker_class) == 0 then
-    redis.call('ZREM', pool .. 'parked', worker_class)
+  -- Park a worker. `worker` = {id, class}.
+  function wake.park(pool, worker)
+    redis.call('HSET', pool.key .. 'worker:' .. worker.id, 'waits', 'parked')
+    redis.call('ZADD', pool.key .. 'parked:' .. worker.class, pool.now, worker.id)
+    redis.call('ZADD', pool.key .. 'parked', 'NX', pool.now, worker.class)
   end
-  return true
-end
 
--- Push a signal to an agent: 'job <worker>', 'cancel <job>' or 'command'.
-function wake.signal(pool, agent_id, text)
-  local key = pool .. 'wake:' .. agent_id
-  redis.call('RPUSH', key, text)
-  redis.call('PEXPIRE', key, LIMITS.wake_list_ms)
-end
+  -- Take a worker out of `parked`; answers whether it stood there.
+  function wake.unpark(pool, worker_class, worker_id)
+    if redis.call('ZREM', pool.key .. 'parked:' .. worker_class, worker_id) == 0 then return false end
+    if redis.call('EXISTS', pool.key .. 'parked:' .. worker_class) == 0 then
+      redis.call('ZREM', pool.key .. 'parked', worker_class)
+    end
+    return true
+  end
 
-local function load_worker(pool, id)
-  local record = read_fields(pool .. 'worker:' .. id, 'class', 'agent_id', 'identity')
-  record.id = id
-  return record.class and record or nil
-end
+  -- Push a signal to an agent: 'job <worker>', 'cancel <job>' or 'command'.
+  function wake.signal(pool, agent_id, text)
+    local key = pool.key .. 'wake:' .. agent_id
+    redis.call('RPUSH', key, text)
+    redis.call('PEXPIRE', key, LIMITS.wake_list_ms)
+  end
 
--- The worker of this class that is parked longest and can run the job class, and since when; nil when there is none.
-local function longest_parked(pool, worker_class, job_class)
-  local answer = feasible.classes(pool, worker_class, job_class)
-  if answer == 'no' then return nil end
-  local last = answer == 'yes' and 0 or LIMITS.wake_workers - 1
-  local parked = redis.call('ZRANGE', pool .. 'parked:' .. worker_class, 0, last, 'WITHSCORES')
-  for i = 1, #parked, 2 do
-    local worker = load_worker(pool, parked[i])
-    if not worker then
-      wake.unpark(pool, worker_class, parked[i])
-    elseif answer == 'yes' or feasible.worker(pool, worker, job_class) then
-      return worker, tonumber(parked[i + 1])
+  local function load_worker(pool, id)
+    local record = read_fields(pool.key .. 'worker:' .. id, 'class', 'agent_id', 'identity', 'warm')
+    record.id = id
+    return record.class and record or nil
+  end
+
+  -- The best worker of this class that is parked and can run the job class: one with the job's model warm, else the
+  -- longest parked. Answers it, since when, and is it warm; nil when there is none.
+  local function best_of_class(pool, worker_class, job_class, wish)
+    local answer = feasible.classes(pool, worker_class, job_class)
+    if answer == 'no' then return nil end
+    local last = (answer == 'yes' and not wish.model) and 0 or LIMITS.wake_workers - 1
+    local parked = redis.call('ZRANGE', pool.key .. 'parked:' .. worker_class, 0, last, 'WITHSCORES')
+    local best, since = nil, nil
+    for i = 1, #parked, 2 do
+      local worker = load_worker(pool, parked[i])
+      if not worker then
+        wake.unpark(pool, worker_class, parked[i])
+      elseif answer == 'yes' or feasible.worker(pool, worker, job_class) then
+        if prefer.is_warm(worker, wish) then return worker, tonumber(parked[i + 1]), true end
+        if not best then best, since = worker, tonumber(parked[i + 1]) end
+      end
+    end
+    return best, since, false
+  end
+
+  -- The best parked worker for the job class among a bounded number of worker classes from rank `first` on; nil when
+  -- there is none, and whether these were the last classes.
+  local function best_parked(pool, job_class, first, wish)
+    local parked = redis.call('ZRANGE', pool.key .. 'parked', first, first + LIMITS.wake_classes - 1)
+    local best, candidates = nil, 0
+    for _, worker_class in ipairs(parked) do
+      local worker, since, is_warm = best_of_class(pool, worker_class, job_class, wish)
+      if worker then
+        candidates = candidates + 1
+        local candidate = prefer.candidate(pool, wish, worker, since, is_warm)
+        if not best or prefer.before(candidate, best) then best = candidate end
+        if candidates == LIMITS.wake_candidates then break end
+      end
+    end
+    return best and best.worker, #parked < LIMITS.wake_classes
+  end
+
+  -- The best parked worker among those an address names.
+  local function best_addressee(pool, class)
+    local ids = redis.call('SRANDMEMBER', pool.key .. 'addressees:' .. class.requirement.address, LIMITS.wake_workers)
+    for _, id in ipairs(ids) do
+      local worker = load_worker(pool, id)
+      local is_parked = worker and redis.call('ZSCORE', pool.key .. 'parked:' .. worker.class, id)
+      if is_parked and feasible.worker(pool, worker, class.name) then return worker end
     end
   end
-  return nil
-end
 
--- The best parked worker for the job class among a bounded number of worker classes from rank `first` on; nil when
--- there is none, and whether these were the last classes.
-local function best_parked(pool, job_class, first)
-  local parked = redis.call('ZRANGE', pool .. 'parked', first, first + LIMITS.wake_classes - 1)
-  local best, best_since, candidates = nil, nil, 0
-  for _, worker_class in ipairs(parked) do
-    local worker, since = longest_parked(pool, worker_class, job_class)
-    if worker then candidates = candidates + 1 end
-    if worker and (not best or since < best_since) then best, best_since = worker, since end
-    if candidates == LIMITS.wake_candidates then break end
+  local function best_worker(pool, class, job, first)
+    if class.requirement.address then return best_addressee(pool, class), true end
+    return best_parked(pool, class.name, first, prefer.wish(pool, class, job))
   end
-  return best, #parked < LIMITS.wake_classes
-end
 
--- Wake one parked worker for a job of the class; answers whether one was woken. A class for which the first worker
--- classes held nobody goes on in the next sweep, at the rank kept in `unserved`.
-function wake.one(pool, now, job_class, first)
-  first = first or 0
-  local worker, all_seen = best_parked(pool, job_class, first)
-  if not worker then
-    if not all_seen then redis.call('ZADD', pool .. 'unserved', first + LIMITS.wake_classes, job_class) end
-    return false
+  -- Wake one parked worker for a job of the class; answers whether one was woken. A class for which the first worker
+  -- classes held nobody goes on in the next sweep, from rank `first` on.
+  -- `job`: the record of the job it is for, where it is at hand; else the head's is read when it matters.
+  function wake.one(pool, job_class, job, first)
+    if redis.call('EXISTS', pool.key .. 'parked') == 0 then return false end
+    local class = classes.job(pool, job_class)
+    if not class or queue.is_paused(pool, class.service) then return false end
+    first = first or 0
+    local worker, all_seen = best_worker(pool, class, job, first)
+    if not worker then
+      if not all_seen then
+        local entry = 'look ' .. job_class .. ' ' .. int(first + LIMITS.wake_classes)
+        redis.call('ZADD', pool.key .. 'timers', 0, entry)
+      end
+      return false
+    end
+    wake.unpark(pool, worker.class, worker.id)
+    redis.call('ZADD', pool.key .. 'timers', pool.now + LIMITS.wake_follow_ms, 'wake ' .. worker.id .. ' ' .. job_class)
+    redis.call('HSET', pool.key .. 'worker:' .. worker.id, 'waits', job_class)
+    wake.signal(pool, worker.agent_id, 'job ' .. worker.id)
+    return true
   end
-  wake.unpark(pool, worker.class, worker.id)
-  redis.call('ZADD', pool .. 'woken', int(now + LIMITS.wake_follow_ms), worker.id .. ' ' .. job_class)
-  redis.call('HSET', pool .. 'worker:' .. worker.id, 'woken_for', job_class)
-  wake.signal(pool, worker.agent_id, 'job ' .. worker.id)
-  return true
-end
 
--- The worker claims: its wake, if any, is followed.
-function wake.followed(pool, worker)
-  wake.unpark(pool, worker.class, worker.id)
-  if worker.woken_for then
-    redis.call('ZREM', pool .. 'woken', worker.id .. ' ' .. worker.woken_for)
-    redis.call('HDEL', pool .. 'worker:' .. worker.id, 'woken_for')
+  -- Workers are to be woken for all waiting jobs of a class that has just become visible: the sweep does it in steps.
+  function wake.rouse(pool, job_class)
+    local waiting = redis.call('ZCARD', pool.key .. 'waiting:' .. job_class)
+    if waiting > 0 then redis.call('ZADD', pool.key .. 'timers', 0, 'rouse ' .. job_class .. ' ' .. int(waiting)) end
   end
-end
 
--- Pass on a wake that nobody followed. `entry` = '<worker> <class>'.
-function wake.pass_on(pool, now, entry)
-  local worker_id, job_class = string.match(entry, '^(%S+) (%S+)$')
-  redis.call('ZREM', pool .. 'woken', entry)
-  redis.call('HDEL', pool .. 'worker:' .. worker_id, 'woken_for')
-  if queue.head(pool, job_class) then wake.one(pool, now, job_class) end
+  -- One step of that: wake up to LIMITS.heavy workers of the `number` still to be woken.
+  function wake.step(pool, job_class, number)
+    for _ = 1, math.min(number, LIMITS.heavy) do
+      if not wake.one(pool, job_class) then return end
+    end
+    if number > LIMITS.heavy then
+      local left = int(number - LIMITS.heavy)
+      redis.call('ZADD', pool.key .. 'timers', 0, 'rouse ' .. job_class .. ' ' .. left)
+    end
+  end
+
+  -- The worker claims: it is parked no more.
+  function wake.claims(pool, worker)
+    if worker.waits ~= 'parked' then return end
+    redis.call('HDEL', pool.key .. 'worker:' .. worker.id, 'waits')
+    wake.unpark(pool, worker.class, worker.id)
+  end
+
+  -- The worker's claim is answered, with a job of that class if any: its wake, if any, is followed. One that was woken
+  -- for another class leaves that job to the next.
+  function wake.followed(pool, worker, job_class)
+    local woken_for = worker.waits
+    if not woken_for or woken_for == 'parked' then return end
+    redis.call('ZREM', pool.key .. 'timers', 'wake ' .. worker.id .. ' ' .. woken_for)
+    redis.call('HDEL', pool.key .. 'worker:' .. worker.id, 'waits')
+    if job_class ~= woken_for and queue.head(pool, woken_for) then wake.one(pool, woken_for) end
+  end
+
+  -- Pass on a wake that nobody followed.
+  function wake.pass_on(pool, worker_id, job_class)
+    local worker = pool.key .. 'worker:' .. worker_id
+    if redis.call('HGET', worker, 'waits') == job_class then redis.call('HDEL', worker, 'waits') end
+    if queue.head(pool, job_class) then wake.one(pool, job_class) end
+  end
 end

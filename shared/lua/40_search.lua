@@ -3,86 +3,131 @@
 -- First a short walk over `heads`, exact where few classes wait. Then the worker class's own index of feasible classes:
 -- `feasible:<class>` holds for each a bound that is never later than its head (heads move back unnoticed and are put
 -- right when met; heads that are new or moved forward come in through `rises`).
-local search = {}
 
--- May the worker run the class: 'yes', 'no', or 'stale' (its jobs must be put into other classes first)?
-local function judge(pool, worker, class)
-  local known = classes.job(pool, class)
-  if not known then return 'no' end
-  if known.version < worker.version then return 'stale' end
-  return feasible.worker(pool, worker, class) and 'yes' or 'no'
-end
-
--- Walk over the first heads. Answers class | nil, exact (nothing was left out), or 'again' after a class was renewed.
-local function walk(pool, now, worker)
-  local heads = redis.call('ZRANGE', pool .. 'heads', 0, LIMITS.walk - 1)
-  for _, class in ipairs(heads) do
-    local verdict = judge(pool, worker, class)
-    if verdict == 'yes' then return class, true end
-    if verdict == 'stale' then
-      reclass.step(pool, now, class)
-      return nil, 'again'
-    end
+do
+  -- May the worker run the class: 'yes', 'no', or 'stale' (its jobs must be put into other classes first)?
+  local function judge(pool, worker, name)
+    local class = classes.job(pool, name)
+    if not class then return 'no' end
+    if class.version < pool.significant then return 'stale' end
+    if not feasible.worker(pool, worker, name) or queue.is_paused(pool, class.service) then return 'no' end
+    return 'yes'
   end
-  return nil, #heads < LIMITS.walk
-end
 
--- Where this worker class stopped reading `rises`; the index is built anew when it was dropped.
-local function seen(pool, worker_class)
-  local number = redis.call('GET', pool .. 'seen:' .. worker_class)
-  if number then return number end
-  redis.call('DEL', pool .. 'feasible:' .. worker_class)
-  return '0'
-end
-
--- Take new and risen heads into the index; answers whether all were read.
-local function catch_up(pool, worker_class)
-  local since = seen(pool, worker_class)
-  local risen = redis.call('ZRANGEBYSCORE', pool .. 'rises', '(' .. since, '+inf', 'WITHSCORES',
-    'LIMIT', 0, LIMITS.rises)
-  local index = pool .. 'feasible:' .. worker_class
-  for i = 1, #risen, 2 do
-    local order = redis.call('ZSCORE', pool .. 'heads', risen[i])
-    if order and feasible.classes(pool, worker_class, risen[i]) ~= 'no' then
-      redis.call('ZADD', index, order, risen[i])
+  -- Walk over the first heads. Answers class | nil, exact (nothing was left out), or 'again' after a class was renewed.
+  local function walk(pool, worker)
+    local heads = redis.call('ZRANGE', pool.key .. 'heads', 0, LIMITS.walk - 1)
+    for i = 1, #heads do
+      local verdict = judge(pool, worker, heads[i])
+      if verdict == 'yes' then return heads[i], true end
+      if verdict == 'stale' then
+        reclass.step(pool, heads[i])
+        return nil, 'again'
+      end
     end
-    since = risen[i + 1]
+    return nil, #heads < LIMITS.walk
   end
-  redis.call('PEXPIRE', index, LIMITS.index_idle_ms)
-  redis.call('SET', pool .. 'seen:' .. worker_class, since, 'PX', LIMITS.index_idle_ms - 1000)
-  return #risen < 2 * LIMITS.rises
-end
 
--- The earliest class of the index whose bound is exact and that the worker can run. Answers class | nil, exact.
-local function first_of_index(pool, now, worker)
-  local index, skip = pool .. 'feasible:' .. worker.class, 0
-  for _ = 1, LIMITS.index_steps do
-    local entry = redis.call('ZRANGE', index, skip, skip, 'WITHSCORES')
-    if not entry[1] then return nil, true end
-    local order = redis.call('ZSCORE', pool .. 'heads', entry[1])
-    local verdict = order and judge(pool, worker, entry[1])
-    if not order then
-      redis.call('ZREM', index, entry[1])
-    elseif tonumber(order) > tonumber(entry[2]) then
-      redis.call('ZADD', index, order, entry[1])
-    elseif verdict == 'yes' then
-      return entry[1], true
-    elseif verdict == 'stale' then
-      reclass.step(pool, now, entry[1])
-      return nil, false
-    else
-      skip = skip + 1
+  -- Where this worker class stopped reading `rises`; the index is built anew when it was dropped.
+  local function seen(pool, worker_class)
+    local number = redis.call('GET', pool.key .. 'seen:' .. worker_class)
+    if number then return number end
+    redis.call('DEL', pool.key .. 'feasible:' .. worker_class)
+    return '0'
+  end
+
+  -- Take new and risen heads into the index; answers whether all were read.
+  local function catch_up(pool, worker_class)
+    local since = seen(pool, worker_class)
+    local risen = redis.call('ZRANGEBYSCORE', pool.key .. 'rises', '(' .. since, '+inf', 'WITHSCORES',
+      'LIMIT', 0, LIMITS.rises)
+    if #risen == 0 then return true end
+    local index = pool.key .. 'feasible:' .. worker_class
+    for i = 1, #risen, 2 do
+      local class = pool.significant > 0 and classes.job(pool, risen[i])
+      local is_stale = class and class.version < pool.significant -- its jobs are yet to be judged by what became so
+      if is_stale or feasible.classes(pool, worker_class, risen[i]) ~= 'no' then
+        local order = redis.call('ZSCORE', pool.key .. 'heads', risen[i])
+        if order then redis.call('ZADD', index, order, risen[i]) end
+      end
+      since = risen[i + 1]
     end
+    redis.call('PEXPIRE', index, LIMITS.index_idle_ms)
+    redis.call('SET', pool.key .. 'seen:' .. worker_class, since, 'PX', LIMITS.index_idle_ms - 1000)
+    return #risen < 2 * LIMITS.rises
   end
-  return nil, false
-end
 
--- The class to claim from, for worker = {id, class, identity}. Answers class | nil, exact: with nil and not exact the
--- work allowed per call ran out, and the next call goes on where this one stopped.
-function search.best(pool, now, worker)
-  worker.version = classes.version(pool)
-  local class, exact = walk(pool, now, worker)
-  if class or exact == true then return class, true end
-  if exact == 'again' or not catch_up(pool, worker.class) then return nil, false end
-  return first_of_index(pool, now, worker)
+  -- The earliest class of the index whose bound is exact and that the worker can run, from rank `skip` on (what stands
+  -- before was looked at by earlier calls). Answers class | nil, exact, and the rank reached when the share ran out.
+  local function first_of_index(pool, worker, skip)
+    local index = pool.key .. 'feasible:' .. worker.class
+    for _ = 1, LIMITS.index_steps do
+      local entry = redis.call('ZRANGE', index, skip, skip, 'WITHSCORES')
+      if not entry[1] then return nil, true end
+      local order = redis.call('ZSCORE', pool.key .. 'heads', entry[1])
+      if not order then
+        redis.call('ZREM', index, entry[1])
+      elseif tonumber(order) > tonumber(entry[2]) then
+        redis.call('ZADD', index, order, entry[1])
+      else
+        local verdict = judge(pool, worker, entry[1])
+        if verdict == 'yes' then return entry[1], true end
+        if verdict == 'stale' then
+          reclass.step(pool, entry[1])
+          return nil, false, skip
+        end
+        skip = skip + 1
+      end
+    end
+    return nil, false, skip
+  end
+
+  -- The class with the earliest head among those that address this very worker, and that head's order; nil for none.
+  local function addressed(pool, worker)
+    local best, best_order = nil, nil
+    for path, text in pairs(documents.identity(worker.identity)) do
+      local key = pool.key .. 'heads:' .. path .. '=s:' .. text
+      local heads = redis.call('ZRANGE', key, 0, LIMITS.examine - 1, 'WITHSCORES')
+      for i = 1, #heads, 2 do
+        local order = tonumber(heads[i + 1])
+        if best and order >= best_order then break end
+        if judge(pool, worker, heads[i]) ~= 'no' then best, best_order = heads[i], order end
+      end
+    end
+    return best, best_order
+  end
+
+  local function best_of_all(pool, worker, cursor)
+    local class, exact = walk(pool, worker)
+    if class or exact == true then return class, true end
+    if exact == 'again' or not catch_up(pool, worker.class) then return nil, false end
+    return first_of_index(pool, worker, cursor)
+  end
+
+  -- The class to claim from, for worker = {id, class, identity}. Answers class | nil, exact, cursor: with nil and not
+  -- exact the work allowed per call ran out, and the next call, given the cursor, goes on where this one stopped.
+  function search.best(pool, worker, cursor)
+    local class, exact, reached = best_of_all(pool, worker, cursor)
+    if pool.addressed == 0 or not exact then return class, exact, reached end
+    local own, order = addressed(pool, worker)
+    if not own then return class, true end
+    if class and tonumber(redis.call('ZSCORE', pool.key .. 'heads', class)) < order then return class, true end
+    if classes.job(pool, own).version >= pool.significant then return own, true end
+    reclass.step(pool, own)
+    return nil, false
+  end
+
+  -- Classes that the worker can run and whose head has the priority of the best one's and came within the window after
+  -- it: up to LIMITS.affinity, the best one first. For pools with an affinity window.
+  function search.near(pool, worker, best)
+    local near, first = {best}, tonumber(redis.call('ZSCORE', classes.heads(pool, best), best) or nil)
+    if not first then return near end
+    local last = queue.order(queue.priority(first) - 1, 0)
+    local rivals = redis.call('ZRANGEBYSCORE', pool.key .. 'heads', first, '(' .. int(last),
+      'LIMIT', 0, LIMITS.affinity)
+    for _, name in ipairs(rivals) do
+      if name ~= best and judge(pool, worker, name) == 'yes' then near[#near + 1] = name end
+    end
+    return near
+  end
 end

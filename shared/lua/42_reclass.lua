@@ -1,28 +1,20 @@
 -- Reclass: when an attribute became significant, waiting jobs move to the classes it makes, a few at a time.
 
-local function move_job(pool, now, from, member, order)
-  local id = queue.job_id(member)
-  local spec_text = redis.call('GET', pool .. 'spec:' .. id)
-  redis.call('ZREM', pool .. 'waiting:' .. from.name, member)
-  if not spec_text then return end
-  local to, is_new = classes.intern(pool, from.text, classes.attributes(cjson.decode(spec_text)), from.avoid)
-  if is_new then workable.new(pool, now, to) end
-  classes.refer(pool, now, to, 1)
-  classes.refer(pool, now, from.name, -1)
-  redis.call('HSET', pool .. 'job:' .. id, 'class', to)
-  queue.add(pool, to, member, order)
-end
+do
+  local function move_job(pool, from, member)
+    local job = jobs.read(pool, queue.job_id(member))
+    redis.call('ZREM', pool.key .. 'waiting:' .. from.name, member)
+    if not job or job.state ~= 'pending' then return end
+    jobs.reclass(pool, job, from.text, from.avoid)
+    jobs.write(pool, job)
+    jobs.enqueue(pool, job) -- a wake for its old class is void
+  end
 
--- Move the first jobs of an outdated class.
-function reclass.step(pool, now, name)
-  local from = classes.job(pool, name)
-  local first = redis.call('ZRANGE', pool .. 'waiting:' .. name, 0, LIMITS.reclass - 1, 'WITHSCORES')
-  for i = 1, #first, 2 do move_job(pool, now, from, first[i], first[i + 1]) end
-  local order = queue.head(pool, name)
-  if order then
-    redis.call('ZADD', pool .. 'heads', 'XX', order, name)
-  else
-    redis.call('ZREM', pool .. 'heads', name)
-    redis.call('ZREM', pool .. 'unworkable', name)
+  -- Move the first jobs of an outdated class.
+  function reclass.step(pool, name)
+    local from = classes.job(pool, name)
+    local first = redis.call('ZRANGE', pool.key .. 'waiting:' .. name, 0, LIMITS.reclass - 1)
+    for _, member in ipairs(first) do move_job(pool, from, member) end
+    queue.refresh(pool, name)
   end
 end

@@ -1,154 +1,250 @@
 -- One job: its record, its states, and the moves between them. Every change of state goes through `jobs.move`.
-local jobs = {}
 
-local FINAL = {completed = true, failed = true, cancelled = true}
-local WAITING = {blocked = true, scheduled = true, pending = true}
+do
+  -- The record is one string, a msgpack map. Its fields, all but the first ten where they apply
+  -- (shared/store/job_record.py says what each means):
+  --   state, service, class, priority, seq, order, fence, attempts, max_attempts, submitted_at_ms,
+  --   timeout_ms, step, worker_id, session, claimed_at_ms, lease_ms, timeout_at_ms, finished_at_ms, stall_ms, stall_at_ms,
+  --   due_at_ms, delay_ms, expires_at_ms, retention_ms, unworkable_after_ms, cancel_at_ms, failure_class, message, reaped,
+  --   ended, progress, open, has_dependants, prefers, customer_id, workflow, expires_in_ms
 
--- State → the states that may follow; the same table as shared/wire/states.py.
-local NEXT = {
-  blocked = {pending = true, scheduled = true, failed = true, cancelled = true},
-  scheduled = {pending = true, failed = true, cancelled = true},
-  pending = {active = true, completed = true, cancelled = true, failed = true},
-  active = {completed = true, failed = true, scheduled = true, pending = true, cancelled = true},
-  completed = {}, failed = {pending = true, blocked = true}, cancelled = {pending = true, blocked = true},
-}
+  local FINAL = {completed = true, failed = true, cancelled = true}
+  local WAITING = {blocked = true, scheduled = true, pending = true}
 
-function jobs.is_final(job) return FINAL[job.state] == true end
-function jobs.is_alive(job) return not jobs.is_final(job) end
-function jobs.is_waiting(job) return WAITING[job.state] == true end
+  -- State → the states that may follow; the same table as shared/wire/states.py.
+  jobs.next_states = {
+    blocked = {pending = true, scheduled = true, failed = true, cancelled = true},
+    scheduled = {pending = true, failed = true, cancelled = true},
+    pending = {active = true, completed = true, cancelled = true, failed = true},
+    active = {completed = true, failed = true, scheduled = true, pending = true, cancelled = true},
+    completed = {}, failed = {pending = true, blocked = true}, cancelled = {pending = true, blocked = true},
+  }
 
--- The job's record with its id, all values text; nil when there is none.
-function jobs.read(pool, id)
-  local job = read_all(pool .. 'job:' .. id)
-  if job then job.id = id end
-  return job
-end
+  function jobs.is_final(job) return FINAL[job.state] == true end
+  function jobs.is_waiting(job) return WAITING[job.state] == true end
 
--- Set fields of the record, here and in the store. A false value removes the field.
-function jobs.set(pool, job, fields)
-  local write, drop = {}, {}
-  for name, value in pairs(fields) do
-    if value == false then
-      job[name], drop[#drop + 1] = nil, name
-    else
-      local text = type(value) == 'number' and int(value) or value
-      job[name], write[#write + 1] = text, name
-      write[#write + 1] = text
+  -- Fields by name from the stored text; nil when it can't be read.
+  local function unpacked(text)
+    local is_whole, job = pcall(cmsgpack.unpack, text)
+    if not is_whole or type(job) ~= 'table' or not jobs.next_states[job.state] then return nil end
+    if not (job.service and job.class and job.seq and job.order and job.fence and job.attempts) then return nil end
+    return job
+  end
+
+  -- The job's record with its id; nil when there is none. Second answer: true when there is one that can't be read.
+  function jobs.read(pool, id)
+    local text = redis.pcall('GET', pool.key .. 'job:' .. id)
+    if not text then return nil, false end
+    local job = type(text) == 'string' and unpacked(text)
+    if not job then return nil, true end
+    job.id = id
+    return job
+  end
+
+  -- The record as text; its id is in the key.
+  local function packed(job)
+    local id = job.id
+    job.id = nil
+    local text = cmsgpack.pack(job)
+    job.id = id
+    return text
+  end
+
+  -- Store the record; with a result (JSON text) that came just now, both in one write.
+  function jobs.write(pool, job)
+    local key, result = pool.key .. 'job:' .. job.id, job.result
+    if not result then return redis.call('SET', key, packed(job)) end
+    job.result = nil
+    redis.call('MSET', key, packed(job), pool.key .. 'result:' .. job.id, result)
+  end
+
+  -- The job as submitted, JSON text.
+  function jobs.spec(pool, id)
+    return redis.call('GET', pool.key .. 'spec:' .. id) or '{}'
+  end
+
+  -- The job refers to the class of this requirement that avoids that worker ('' = nobody). The record isn't stored.
+  function jobs.classify(pool, job, requirement, avoid)
+    local spec = jobs.spec(pool, job.id)
+    job.class = classes.name(pool, requirement, spec, avoid)
+    classes.join(pool, job.class, requirement, spec, avoid)
+  end
+
+  -- The same for a job that refers to a class already.
+  function jobs.reclass(pool, job, requirement, avoid)
+    local before = job.class
+    jobs.classify(pool, job, requirement, avoid)
+    classes.leave(pool, before)
+  end
+
+  -- The list of all jobs of a service in a state, by seq.
+  local function index(pool, job, state)
+    return pool.key .. 'jobs:' .. job.service .. ':' .. state
+  end
+
+  -- A new job with its spec and payload (JSON text) enters its lists; answers false when there is one of that id.
+  function jobs.enter(pool, job, spec, payload)
+    local id = job.id
+    local is_new = redis.call('MSETNX', pool.key .. 'job:' .. id, packed(job), pool.key .. 'spec:' .. id, spec,
+      pool.key .. 'payload:' .. id, payload)
+    if is_new == 0 then return false end
+    redis.call('ZADD', index(pool, job, job.state), job.seq, id)
+    if job.customer_id then redis.call('ZADD', pool.key .. 'customer:' .. job.customer_id, job.seq, id) end
+    if job.workflow then redis.call('ZADD', pool.key .. 'steps:' .. job.workflow, job.seq, id) end
+    return true
+  end
+
+  -- The job's state becomes `to`; the record is stored with whatever else was changed in it.
+  function jobs.move(pool, job, to)
+    if not jobs.next_states[job.state][to] then
+      error('job ' .. job.id .. ' can not go from ' .. job.state .. ' to ' .. to)
     end
+    redis.call('ZREM', index(pool, job, job.state), job.id)
+    redis.call('ZADD', index(pool, job, to), job.seq, job.id)
+    job.state = to
+    jobs.write(pool, job)
   end
-  if #write > 0 then redis.call('HSET', pool .. 'job:' .. job.id, unpack(write)) end
-  if #drop > 0 then redis.call('HDEL', pool .. 'job:' .. job.id, unpack(drop)) end
-end
 
--- The job's state becomes `to`, with other fields beside.
-function jobs.move(pool, job, to, fields)
-  if not NEXT[job.state][to] then error('job ' .. job.id .. ' can not go from ' .. job.state .. ' to ' .. to) end
-  redis.call('ZREM', pool .. 'index:state:' .. job.state, job.id)
-  redis.call('ZADD', pool .. 'index:state:' .. to, job.seq, job.id)
-  redis.call('HINCRBY', pool .. 'counts', job.service .. ' ' .. job.state, -1)
-  redis.call('HINCRBY', pool .. 'counts', job.service .. ' ' .. to, 1)
-  fields = fields or {}
-  fields.state = to
-  jobs.set(pool, job, fields)
-end
-
-local function member_of(job) return job.member or job.id end
-
--- Into the queue, at the job's own place; wakes a worker.
-function jobs.enqueue(pool, now, job)
-  queue.add(pool, job.class, member_of(job), job.order)
-  wake.one(pool, now, job.class)
-end
-
--- Out of whatever a waiting job waits in.
-function jobs.dequeue(pool, job)
-  if job.state == 'pending' then
-    queue.remove(pool, job.class, member_of(job))
-  else
-    redis.call('ZREM', pool .. 'due', job.id)
+  -- Into the queue, at the job's own place; wakes a worker.
+  function jobs.enqueue(pool, job)
+    queue.add(pool, job)
+    wake.one(pool, job.class, job)
   end
-  if job.expires_at_ms then redis.call('ZREM', pool .. 'expiries', job.id) end
-end
 
--- End of an attempt: nobody holds the job any more.
-function jobs.unlease(pool, job)
-  redis.call('ZREM', pool .. 'leases', job.id)
-  redis.call('ZREM', pool .. 'deadlines', job.id)
-  redis.call('DEL', pool .. 'progress:' .. job.id)
-  local worker = pool .. 'worker:' .. job.worker_id
-  if redis.call('HGET', worker, 'job_id') == job.id then redis.call('HDEL', worker, 'job_id') end
-end
-
-local function retention_ms(job, state)
-  if job.retention_ms then return tonumber(job.retention_ms) end
-  return state == 'completed' and LIMITS.retain_completed_ms or LIMITS.retain_failed_ms
-end
-
--- The job ends in a final state. `more` = {failure_class=, message=} of a failed one.
-function jobs.finish(pool, now, job, state, more)
-  more = more or {}
-  jobs.move(pool, job, state, {
-    finished_at_ms = now, failure_class = more.failure_class or false, message = more.message or false,
-    cancel_at_ms = false, due_at_ms = false, reaped = false,
-  })
-  redis.call('ZADD', pool .. 'prunes', int(now + retention_ms(job, state)), job.id)
-  classes.refer(pool, now, job.class, -1)
-  events.job(pool, now, state, job, {
-    attempt = job.attempts, failure_class = more.failure_class, message = more.message,
-  })
-end
-
--- A waiting job ends.
-function jobs.finish_waiting(pool, now, job, state, more)
-  jobs.dequeue(pool, job)
-  jobs.finish(pool, now, job, state, more)
-end
-
--- An active job ends.
-function jobs.finish_active(pool, now, job, state, more)
-  jobs.unlease(pool, job)
-  jobs.finish(pool, now, job, state, more)
-end
-
--- An active job goes back to its old place. `fields` beside; `why` = {event=, failure_class=, message=}.
-function jobs.give_back(pool, now, job, fields, why)
-  jobs.unlease(pool, job)
-  jobs.move(pool, job, 'pending', fields)
-  jobs.expect_expiry(pool, job)
-  why.attempt = job.attempts
-  events.job(pool, now, why.event, job, why)
-  jobs.enqueue(pool, now, job)
-end
-
--- A waiting job that has an expiry is watched for it.
-function jobs.expect_expiry(pool, job)
-  if job.expires_at_ms then redis.call('ZADD', pool .. 'expiries', job.expires_at_ms, job.id) end
-end
-
--- Is the caller the one who holds the job?
-function jobs.held_by(job, fence, worker_id)
-  return job ~= nil and job.state == 'active' and job.fence == fence and job.worker_id == worker_id
-end
-
--- Forget a finished job.
-function jobs.prune(pool, now, job)
-  local spec_text = redis.call('GET', pool .. 'spec:' .. job.id)
-  local spec = spec_text and cjson.decode(spec_text) or {}
-  for _, index in ipairs(jobs.indexes(spec, job.state, job.service)) do
-    redis.call('ZREM', pool .. index, job.id)
+  -- A waiting job that has an expiry is watched for it.
+  function jobs.expect_expiry(pool, job)
+    if job.expires_at_ms then redis.call('ZADD', pool.key .. 'timers', job.expires_at_ms, 'expiry ' .. job.id) end
   end
-  redis.call('HINCRBY', pool .. 'counts', job.service .. ' ' .. job.state, -1)
-  for _, kind in ipairs({'job:', 'spec:', 'payload:', 'result:', 'history:', 'progress:'}) do
-    redis.call('DEL', pool .. kind .. job.id)
-  end
-  redis.call('ZREM', pool .. 'prunes', job.id)
-  events.add(pool, now, 'job.pruned', {job_id = job.id})
-end
 
--- The lists a job stands in.
-function jobs.indexes(spec, state, service)
-  local names = {'index:all', 'index:state:' .. state, 'index:service:' .. service}
-  if spec.customer_id then names[#names + 1] = 'index:customer:' .. spec.customer_id end
-  if spec.workflow then names[#names + 1] = 'index:workflow:' .. spec.workflow.id end
-  return names
+  -- Out of whatever a waiting job waits in.
+  function jobs.dequeue(pool, job)
+    if job.is_head then -- a claim has just looked it up
+      queue.shift(pool, job.class, queue.member(job), job.next_order)
+      job.is_head, job.next_order = nil, nil
+    elseif job.state == 'pending' then
+      queue.remove(pool, job.class, queue.member(job))
+    elseif job.state == 'scheduled' then
+      redis.call('ZREM', pool.key .. 'timers', 'due ' .. job.id)
+    elseif job.state == 'blocked' then
+      dependants.unwait(pool, job)
+    end
+    if job.expires_at_ms then redis.call('ZREM', pool.key .. 'timers', 'expiry ' .. job.id) end
+  end
+
+  -- Watch an active job: its timer stands at the nearest of the lease's end and its deadlines; at which of them it
+  -- stands tells `jobs.deadline_at`. While a result is delivered only the lease and a cancel's grace count.
+  function jobs.watch(pool, job, is_delivering)
+    local at = pool.now + job.lease_ms
+    if job.cancel_at_ms then at = math.min(at, job.cancel_at_ms + LIMITS.cancel_grace_ms) end
+    if not is_delivering then
+      at = math.min(at, job.timeout_at_ms)
+      if job.stall_at_ms then at = math.min(at, job.stall_at_ms) end
+    end
+    redis.call('ZADD', pool.key .. 'timers', at, 'lease ' .. job.id)
+  end
+
+  -- What ended when an active job's timer went off: 'cancelled', 'timeout', 'stalled' or 'lease'.
+  function jobs.deadline_at(job, at)
+    if job.cancel_at_ms and at == job.cancel_at_ms + LIMITS.cancel_grace_ms then return 'cancelled' end
+    if at == job.timeout_at_ms then return 'timeout' end
+    if at == job.stall_at_ms then return 'stalled' end
+    return 'lease'
+  end
+
+  -- End of an attempt: nobody holds the job any more. The record isn't stored.
+  function jobs.unlease(pool, job)
+    redis.call('ZREM', pool.key .. 'timers', 'lease ' .. job.id)
+    redis.call('HDEL', pool.key .. 'worker:' .. job.worker_id, 'job_id') -- it holds one job at a time: this one
+    job.progress, job.stall_at_ms = nil, nil
+  end
+
+  local function retention_ms(pool, job, state)
+    if job.retention_ms then return job.retention_ms end
+    return state == 'completed' and pool.retain_completed_ms or pool.retain_failed_ms
+  end
+
+  -- The job ends in a final state. `more` = {failure_class=, message=} of a failed one.
+  local function finish(pool, job, state, more)
+    more = more or {}
+    job.finished_at_ms, job.failure_class, job.message = pool.now, more.failure_class, more.message
+    job.cancel_at_ms, job.due_at_ms, job.reaped = nil, nil, nil
+    jobs.move(pool, job, state)
+    redis.call('ZADD', pool.key .. 'chores', pool.now + retention_ms(pool, job, state), 'prune ' .. job.id)
+    classes.leave(pool, job.class)
+    more.attempt = job.attempts
+    events.job(pool, state, job, more)
+    if job.has_dependants then redis.call('ZADD', pool.key .. 'timers', 0, 'dependants ' .. job.id) end
+  end
+
+  -- A waiting job ends.
+  function jobs.finish_waiting(pool, job, state, more)
+    jobs.dequeue(pool, job)
+    finish(pool, job, state, more)
+  end
+
+  -- An active job ends.
+  function jobs.finish_active(pool, job, state, more)
+    jobs.unlease(pool, job)
+    finish(pool, job, state, more)
+  end
+
+  -- Into the queue from another state. `why` = {event=, failure_class=, message=, is_unspent = the attempt doesn't
+  -- count}.
+  function jobs.make_pending(pool, job, why)
+    why.attempt = job.attempts > 0 and job.attempts or nil
+    events.keep(pool, why.event, pool.now, job, why)
+    if why.is_unspent then job.attempts = job.attempts - 1 end
+    jobs.move(pool, job, 'pending')
+    events.job(pool, why.event, job, why)
+    jobs.enqueue(pool, job)
+  end
+
+  -- An active job goes back to its old place.
+  function jobs.give_back(pool, job, why)
+    jobs.unlease(pool, job)
+    jobs.expect_expiry(pool, job)
+    jobs.make_pending(pool, job, why)
+  end
+
+  -- The worker gives an active job back unharmed, or is gone: no attempt is spent.
+  function jobs.release(pool, job)
+    if job.cancel_at_ms then return jobs.finish_active(pool, job, 'cancelled') end
+    jobs.give_back(pool, job, {event = 'released', is_unspent = true})
+  end
+
+  -- Wait for a time.
+  function jobs.schedule(pool, job, due_at_ms)
+    job.due_at_ms = due_at_ms
+    jobs.move(pool, job, 'scheduled')
+    redis.call('ZADD', pool.key .. 'timers', due_at_ms, 'due ' .. job.id)
+  end
+
+  -- Is the caller the one who holds the job? `fence` is a number.
+  function jobs.held_by(job, fence, worker_id)
+    return job ~= nil and job.state == 'active' and job.fence == fence and job.worker_id == worker_id
+  end
+
+  -- Forget a finished job.
+  function jobs.prune(pool, job)
+    redis.call('ZREM', index(pool, job, job.state), job.id)
+    if job.customer_id then redis.call('ZREM', pool.key .. 'customer:' .. job.customer_id, job.id) end
+    if job.workflow then redis.call('ZREM', pool.key .. 'steps:' .. job.workflow, job.id) end
+    for _, kind in ipairs({'job:', 'spec:', 'payload:', 'result:', 'history:', 'dependants:'}) do
+      redis.call('DEL', pool.key .. kind .. job.id)
+    end
+    events.add(pool, 'job.pruned', {job_id = job.id})
+  end
+
+  -- A record that can't be read is set aside: failed, so that it is seen and never met again by a claim.
+  function jobs.set_aside(pool, id, class)
+    local known = classes.job(pool, class)
+    if not known then return end
+    local seq = tonumber(redis.call('ZSCORE', pool.key .. 'jobs:' .. known.service .. ':pending', id) or 0)
+    redis.call('DEL', pool.key .. 'job:' .. id)
+    local job = {
+      id = id, state = 'pending', service = known.service, class = class, priority = 0, seq = seq, order = 0, fence = 0,
+      attempts = 0, max_attempts = 0, submitted_at_ms = pool.now,
+    }
+    finish(pool, job, 'failed', {failure_class = 'bad_input', message = 'the stored job is damaged'})
+  end
 end

@@ -1,139 +1,194 @@
--- Sweep: whatever time has brought about, a bounded number of each kind per call.
--- Every claim and heartbeat sweeps first, so that nothing depends on a hub being up.
-local sweep = {}
+-- Sweep: whatever time has brought about, a bounded step per call.
+--
+-- Two sorted sets by time: `timers` is what others may wait for, done first by every claim and heartbeat; `chores` is
+-- the rest, done by the hubs' janitor. A member is a word and what it is about; its word says what is done.
 
--- Members of a sorted set that are due, oldest first.
-local function due(pool, index, now)
-  return redis.call('ZRANGEBYSCORE', pool .. index, '-inf', int(now), 'LIMIT', 0, LIMITS.sweep)
-end
-
--- Calls `act(job)` for each due job of an index in one of the wanted states; others leave the index.
-local function each_job(pool, now, index, wanted, act)
-  local ids = due(pool, index, now)
-  for _, id in ipairs(ids) do
-    redis.call('ZREM', pool .. index, id)
+do
+  -- Calls act(job) if the job exists and is in the wanted state.
+  local function with_job(pool, id, is_wanted, act)
     local job = jobs.read(pool, id)
-    if job and wanted(job) then act(job) end
+    if job and is_wanted(job) then act(job) end
   end
-  return #ids
-end
 
-local function is_active(job) return job.state == 'active' end
-local function is_scheduled(job) return job.state == 'scheduled' end
+  local function is_active(job) return job.state == 'active' end
+  local function is_scheduled(job) return job.state == 'scheduled' end
 
--- No call reached the store for longer than a lease: every live lease is extended once before anything is reaped.
-local function in_amnesty(pool, now)
-  local beat = read_fields(pool .. 'beat', 'last_at_ms', 'amnesty_at_ms')
-  local lease = workers.lease_ms(pool)
-  local last = tonumber(beat.last_at_ms or now)
-  local amnesty = tonumber(beat.amnesty_at_ms or 0)
-  if now - last > lease then
-    amnesty = now + lease
-    redis.call('HSET', pool .. 'beat', 'amnesty_at_ms', int(amnesty))
-  end
-  if now - last > lease / 20 or not beat.last_at_ms then redis.call('HSET', pool .. 'beat', 'last_at_ms', int(now)) end
-  return now < amnesty
-end
-
-local function make_due(pool, now)
-  return each_job(pool, now, 'due', is_scheduled, function(job)
-    jobs.move(pool, job, 'pending', {due_at_ms = false})
-    events.job(pool, now, 'pending', job)
-    jobs.enqueue(pool, now, job)
-  end)
-end
-
-local function expire(pool, now)
-  return each_job(pool, now, 'expiries', jobs.is_waiting, function(job)
-    local message = 'waited longer than expires_in_s'
-    jobs.finish_waiting(pool, now, job, 'failed', {failure_class = 'expired', message = message})
-  end)
-end
-
--- Jobs that don't want to wait for a worker that isn't there: failed after their class was unworkable for so long.
-local function give_up(pool, now)
-  return each_job(pool, now, 'giveups', jobs.is_alive, function(job)
-    local patience = tonumber(job.unworkable_after_ms)
-    local since = workable.hidden_since(pool, job.class)
-    local over = job.state == 'pending' and since and now - math.max(since, tonumber(job.submitted_at_ms)) >= patience
-    if not over then
-      redis.call('ZADD', pool .. 'giveups', int(math.max(since or now, now - patience + 1) + patience), job.id)
+  -- An attempt's deadline passed: the cancel's grace, the timeout, or no progress for too long.
+  local function end_attempt(pool, job, ended)
+    local worker_id = job.worker_id
+    local agent_id = redis.call('HGET', pool.key .. 'worker:' .. worker_id, 'agent_id')
+    if ended == 'cancelled' then
+      jobs.finish_active(pool, job, 'cancelled')
     else
-      local message = 'no registered worker could run it'
-      jobs.finish_waiting(pool, now, job, 'failed', {failure_class = 'unworkable', message = message})
+      local message = ended == 'timeout' and 'took longer than timeout_s' or 'no progress for longer than stall_s'
+      retry.after_failure(pool, job, ended, message)
     end
-  end)
-end
-
--- An attempt's deadline passed: the cancel's grace, the timeout, or no progress for too long.
-local function end_attempt(pool, now, job)
-  if job.cancel_at_ms and now >= tonumber(job.cancel_at_ms) + LIMITS.cancel_grace_ms then
-    return jobs.finish_active(pool, now, job, 'cancelled')
+    if agent_id then wake.signal(pool, agent_id, 'cancel ' .. job.id .. ' ' .. worker_id) end
   end
-  local class, message = 'timeout', 'took longer than timeout_s'
-  if now < tonumber(job.timeout_at_ms) then class, message = 'stalled', 'no progress for longer than stall_s' end
-  local worker_id, agent_id = job.worker_id, redis.call('HGET', pool .. 'worker:' .. job.worker_id, 'agent_id')
-  retry.after_failure(pool, now, job, class, message)
-  if agent_id then wake.signal(pool, agent_id, 'cancel ' .. job.id .. ' ' .. worker_id) end
-end
 
-local function lapse(pool, now)
-  return each_job(pool, now, 'deadlines', is_active, function(job) end_attempt(pool, now, job) end)
-end
+  local TIMERS = {}
 
-local function reap(pool, now)
-  return each_job(pool, now, 'leases', is_active, function(job) retry.reap(pool, now, job) end)
-end
-
-local function prune(pool, now)
-  return each_job(pool, now, 'prunes', jobs.is_final, function(job) jobs.prune(pool, now, job) end)
-end
-
-local function each_due(pool, now, index, act)
-  local names = due(pool, index, now)
-  for _, name in ipairs(names) do act(name) end
-  return #names
-end
-
--- Wakes: those not followed pass on; classes that found nobody among the first worker classes look at the next.
-local function rewake(pool, now)
-  local count = each_due(pool, now, 'woken', function(entry) wake.pass_on(pool, now, entry) end)
-  local unserved = redis.call('ZRANGE', pool .. 'unserved', 0, LIMITS.sweep - 1, 'WITHSCORES')
-  for i = 1, #unserved, 2 do
-    redis.call('ZREM', pool .. 'unserved', unserved[i])
-    if queue.head(pool, unserved[i]) then wake.one(pool, now, unserved[i], tonumber(unserved[i + 1])) end
+  -- An active job's lease or deadline. During an amnesty leases only run on.
+  function TIMERS.lease(pool, id, at)
+    with_job(pool, id, is_active, function(job)
+      local ended = jobs.deadline_at(job, at)
+      if ended ~= 'lease' then return end_attempt(pool, job, ended) end
+      if not pool.amnesty_at_ms then return retry.reap(pool, job) end
+      redis.call('ZADD', pool.key .. 'timers', pool.amnesty_at_ms, 'lease ' .. id)
+    end)
   end
-  return count + #unserved / 2
-end
 
--- Classes that became workable wake a worker for each of their first jobs.
-local function renew_workable(pool, now)
-  local found = workable.step(pool, now)
-  for _, class in ipairs(found) do
-    local waiting = redis.call('ZCARD', pool .. 'waiting:' .. class)
-    for _ = 1, math.min(waiting, LIMITS.sweep) do
-      if not wake.one(pool, now, class) then break end
+  -- A scheduled job's time has come.
+  function TIMERS.due(pool, id)
+    with_job(pool, id, is_scheduled, function(job)
+      job.due_at_ms = nil
+      jobs.make_pending(pool, job, {event = 'pending'})
+    end)
+  end
+
+  function TIMERS.expiry(pool, id)
+    with_job(pool, id, jobs.is_waiting, function(job)
+      local message = 'waited longer than expires_in_s'
+      jobs.finish_waiting(pool, job, 'failed', {failure_class = 'expired', message = message})
+    end)
+  end
+
+  -- A wake that nobody followed.
+  function TIMERS.wake(pool, about)
+    local worker_id, job_class = string.match(about, '^(.*) (%S+)$')
+    wake.pass_on(pool, worker_id, job_class)
+  end
+
+  -- A class for which the first worker classes held nobody: look at the next.
+  function TIMERS.look(pool, about)
+    local job_class, first = string.match(about, '^(%S+) (%d+)$')
+    if queue.head(pool, job_class) then wake.one(pool, job_class, nil, tonumber(first)) end
+    return LIMITS.heavy
+  end
+
+  -- Workers are to be woken for the jobs of a class that became visible.
+  function TIMERS.rouse(pool, about)
+    local job_class, number = string.match(about, '^(%S+) (%d+)$')
+    wake.step(pool, job_class, tonumber(number))
+    return LIMITS.heavy
+  end
+
+  -- There are worker classes that some unworkable classes haven't seen.
+  function TIMERS.workable(pool)
+    local found, is_left = workable.step(pool)
+    for _, class in ipairs(found) do wake.rouse(pool, class) end
+    if is_left then redis.call('ZADD', pool.key .. 'timers', 0, 'workable') end
+    return LIMITS.sweep
+  end
+
+  -- A finished job's dependants are to be told.
+  function TIMERS.dependants(pool, id)
+    if dependants.step(pool, id) then redis.call('ZADD', pool.key .. 'timers', 0, 'dependants ' .. id) end
+    return LIMITS.sweep
+  end
+
+  -- A service was paused or resumed: its classes leave or enter the heads.
+  function TIMERS.show(pool, about)
+    local service, after = string.match(about, '^(.*) (%S*)$')
+    local last = pauses.step(pool, service, after)
+    if last then redis.call('ZADD', pool.key .. 'timers', 0, 'show ' .. service .. ' ' .. last) end
+    return LIMITS.sweep
+  end
+
+  local CHORES = {}
+
+  -- A job that doesn't want to wait for a worker that isn't there: failed after its class was unworkable for so long.
+  function CHORES.giveup(pool, id)
+    with_job(pool, id, function(job) return not jobs.is_final(job) end, function(job)
+      local since = workable.hidden_since(pool, job.class)
+      local from = since and math.max(since, job.submitted_at_ms) or pool.now
+      if job.state == 'pending' and pool.now - from >= job.unworkable_after_ms then
+        local message = 'no registered worker could run it'
+        return jobs.finish_waiting(pool, job, 'failed', {failure_class = 'unworkable', message = message})
+      end
+      local again = math.max(from, pool.now - job.unworkable_after_ms + 1) + job.unworkable_after_ms
+      redis.call('ZADD', pool.key .. 'chores', again, 'giveup ' .. id)
+    end)
+  end
+
+  function CHORES.prune(pool, id)
+    with_job(pool, id, jobs.is_final, function(job)
+      if not job.has_dependants then return jobs.prune(pool, job) end
+      -- those who wait for it are told first
+      redis.call('ZADD', pool.key .. 'timers', 0, 'dependants ' .. id)
+      redis.call('ZADD', pool.key .. 'chores', pool.now, 'prune ' .. id)
+    end)
+  end
+
+  function CHORES.unlist(pool, agent_id) workers.unlist(pool, agent_id) end
+
+  function CHORES.agent(pool, agent_id)
+    if redis.call('ZSCORE', pool.key .. 'lost-agents', agent_id) then
+      workers.remove_agent(pool, agent_id)
+      events.add(pool, 'agent.gone', {agent_id = agent_id})
     end
   end
-  return #found
-end
 
-local function forget(pool, now)
-  local count = each_due(pool, now, 'agents', function(id) workers.lose_agent(pool, now, id) end)
-  count = count + each_due(pool, now, 'lost-agents', function(id) workers.remove_agent(pool, now, id) end)
-  count = count + each_due(pool, now, 'idle-wclasses', function(name) workers.forget_class(pool, now, name) end)
-  return count + each_due(pool, now, 'idle-classes', function(name) classes.forget(pool, name) end)
-end
+  CHORES['class'] = function(pool, name) classes.forget(pool, name) end
 
--- What a claim or heartbeat does on the way: nothing that others could wait for stays undone.
-function sweep.urgent(pool, now)
-  local count = 0
-  if not in_amnesty(pool, now) then count = reap(pool, now) end
-  return count + lapse(pool, now) + make_due(pool, now) + rewake(pool, now) + renew_workable(pool, now)
-end
+  function CHORES.wclass(pool, name)
+    if not workers.forget_class(pool, name) then redis.call('ZADD', pool.key .. 'chores', 0, 'wclass ' .. name) end
+    return LIMITS.heavy
+  end
 
--- All of it; answers how many things were done.
-function sweep.all(pool, now)
-  events.trim(pool, now)
-  return sweep.urgent(pool, now) + expire(pool, now) + give_up(pool, now) + forget(pool, now) + prune(pool, now)
+  -- Do what is due in one of the sets, oldest first, within the share of one call; answers how many things were done.
+  local function run(pool, set, acts)
+    local due = redis.call('ZRANGEBYSCORE', pool.key .. set, '-inf', int(pool.now), 'WITHSCORES',
+      'LIMIT', 0, LIMITS.sweep)
+    local share, done = LIMITS.sweep, 0
+    for i = 1, #due, 2 do
+      if share <= 0 then break end
+      redis.call('ZREM', pool.key .. set, due[i])
+      local word, about = string.match(due[i], '^(%S+) ?(.*)$')
+      share = share - (acts[word] and acts[word](pool, about, tonumber(due[i + 1])) or 1)
+      done = done + 1
+    end
+    return done
+  end
+
+  local last_written = {} -- pool → when this server last wrote `beat`
+
+  -- No call reached the store for longer than a lease: every live lease is extended once before anything is reaped.
+  -- Notes that a call was made, every twentieth of a lease.
+  local function note_amnesty(pool)
+    local fresh = last_written[pool.key]
+    if fresh and pool.now >= fresh and pool.now - fresh <= pool.lease_ms / 20 then
+      pool.amnesty_at_ms = nil
+    else
+      local last = tonumber(redis.call('HGET', pool.key .. 'beat', 'last_at_ms') or pool.now)
+      if pool.now - last > pool.lease_ms then
+        redis.call('HSET', pool.key .. 'beat', 'amnesty_at_ms', int(pool.now + pool.lease_ms))
+      end
+      redis.call('HSET', pool.key .. 'beat', 'last_at_ms', int(pool.now))
+      last_written[pool.key] = pool.now
+    end
+  end
+
+  -- Until when leases only run on, if they do.
+  local function read_amnesty(pool)
+    local at = tonumber(redis.call('HGET', pool.key .. 'beat', 'amnesty_at_ms') or 0)
+    pool.amnesty_at_ms = at > pool.now and at or nil
+  end
+
+  -- What a claim or heartbeat does on the way: nothing that others could wait for stays undone.
+  function sweep.urgent(pool)
+    note_amnesty(pool)
+    local first = redis.call('ZRANGE', pool.key .. 'timers', 0, 0, 'WITHSCORES')
+    if not first[1] or tonumber(first[2]) > pool.now then return 0 end
+    read_amnesty(pool)
+    return run(pool, 'timers', TIMERS)
+  end
+
+  -- All of it; answers how many things were done.
+  function sweep.all(pool)
+    events.trim(pool)
+    local silent = redis.call('ZRANGEBYSCORE', pool.key .. 'agents', '-inf', int(pool.now), 'LIMIT', 0, LIMITS.sweep)
+    for _, agent_id in ipairs(silent) do workers.lose_agent(pool, agent_id) end
+    return sweep.urgent(pool) + #silent + run(pool, 'chores', CHORES)
+  end
 end

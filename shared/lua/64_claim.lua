@@ -1,102 +1,119 @@
--- muster_claim: the best job the worker can do, leased to it.
+-- muster_claim: for each of these workers of one agent, the best job it can do, leased to it.
 -- KEYS  1: any key of the pool
--- ARGV  1: worker id, 2: '1' to park the worker when there is nothing, else '0'
--- Answers (one of)
+-- ARGV  1: '1' to park a worker for which there is nothing, else '0'; then per worker 2: its id, and 0 or the cursor
+--       that its last claim was answered
+-- Answers {'OK', answer, ...}, per worker one of
 --   {'CLAIMED', job id, fence, attempt, lease in ms, spec (JSON), payload (JSON)}
---   {'EMPTY'}      nothing for it now; parked if asked
---   {'MORE'}       the work allowed per call ran out: call again
---   {'DRAINING'}   its agent drains: nothing is handed out
---   {'UNKNOWN'}    not registered
+--   {'EMPTY'}          nothing for it now; parked if asked
+--   {'MORE', cursor}   the work allowed per call ran out: call again with the cursor
+--   {'DRAINING'}       its agent drains: nothing is handed out
+--   {'UNKNOWN'}        not registered
 -- Moves pending → active. Events job.claimed
 
--- A job that the worker holds already: its answer was lost. The same process gets it again; a new one does not know
--- it, so the attempt is over.
-local function held_already(pool, now, worker, session)
-  local job = worker.job_id and jobs.read(pool, worker.job_id)
-  if not job or job.state ~= 'active' or job.worker_id ~= worker.id then return nil end
-  if job.session == session then return job end
-  retry.reap(pool, now, job)
-end
+local claims = {}
 
-local function grant(pool, job)
-  return {
-    'CLAIMED', job.id, tonumber(job.fence), tonumber(job.attempts), tonumber(job.lease_ms),
-    redis.call('GET', pool .. 'spec:' .. job.id) or '{}', redis.call('GET', pool .. 'payload:' .. job.id) or '{}',
-  }
-end
-
--- The moment at which the sweep looks at the attempt: the nearest of timeout and stall.
-local function deadline(job)
-  local at = tonumber(job.timeout_at_ms)
-  if job.stall_at_ms then at = math.min(at, tonumber(job.stall_at_ms)) end
-  if job.cancel_at_ms then at = math.min(at, tonumber(job.cancel_at_ms) + LIMITS.cancel_grace_ms) end
-  return int(at)
-end
-
-local function lease(pool, now, job, worker, session)
-  local lease_ms = workers.lease_ms(pool)
-  local timeout = now + tonumber(job.timeout_ms or 1800000)
-  jobs.dequeue(pool, job)
-  jobs.move(pool, job, 'active', {
-    fence = tonumber(job.fence) + 1, attempts = tonumber(job.attempts) + 1, worker_id = worker.id, session = session,
-    claimed_at_ms = now, lease_ms = lease_ms, timeout_at_ms = timeout, reaped = false, ended = false,
-    failure_class = false, message = false, stall_at_ms = job.stall_ms and now + tonumber(job.stall_ms) or false,
-  })
-  redis.call('ZADD', pool .. 'leases', int(now + lease_ms), job.id)
-  redis.call('ZADD', pool .. 'deadlines', deadline(job), job.id)
-  redis.call('HSET', pool .. 'worker:' .. worker.id, 'job_id', job.id)
-  events.job(pool, now, 'claimed', job, {attempt = job.attempts})
-end
-
--- Is the record whole enough to be leased?
-local function is_sound(job)
-  return job and job.state == 'pending' and tonumber(job.fence) and tonumber(job.attempts) and job.seq and job.service
-end
-
--- Set a corrupt entry aside, so that it never stops a claim.
-local function set_aside(pool, now, class, member, job)
-  queue.remove(pool, class, member)
-  if job and job.state == 'pending' and job.seq and job.service then
-    jobs.finish(pool, now, job, 'failed', {failure_class = 'bad_input', message = 'the stored job is damaged'})
+do
+  -- A job that the worker holds already: its answer was lost. The same process gets it again; a new one does not know
+  -- it, so the attempt is over.
+  local function held_already(pool, worker)
+    local job = worker.job_id and jobs.read(pool, worker.job_id)
+    if not job or job.state ~= 'active' or job.worker_id ~= worker.id then return nil end
+    if job.session == worker.session then return job end
+    retry.reap(pool, job)
   end
-end
 
--- The first sound job of the class; nil when the class held only damaged ones.
-local function first_job(pool, now, class)
-  for _ = 1, LIMITS.sweep do
-    local _, member = queue.head(pool, class)
-    if not member then return nil end
-    local job = jobs.read(pool, queue.job_id(member))
-    if is_sound(job) and job.class == class then return job end
-    set_aside(pool, now, class, member, job)
+  local function grant(pool, job)
+    local texts = redis.call('MGET', pool.key .. 'spec:' .. job.id, pool.key .. 'payload:' .. job.id)
+    return {'CLAIMED', job.id, job.fence, job.attempts, job.lease_ms, texts[1] or '{}', texts[2] or '{}'}
   end
-end
 
-local function claim_next(pool, now, worker, session, park)
-  for _ = 1, 4 do
-    local class, exact = search.best(pool, now, worker)
-    if not class and exact then
-      if park then wake.park(pool, now, worker) end
-      return {'EMPTY'}
-    end
-    local job = class and first_job(pool, now, class)
-    if job then
-      lease(pool, now, job, worker, session)
-      return grant(pool, job)
+  local function lease(pool, job, worker)
+    jobs.dequeue(pool, job)
+    job.fence, job.attempts, job.worker_id, job.session = job.fence + 1, job.attempts + 1, worker.id, worker.session
+    job.claimed_at_ms, job.lease_ms = pool.now, pool.lease_ms
+    job.timeout_at_ms = pool.now + (job.timeout_ms or 1800000)
+    job.stall_at_ms = job.stall_ms and pool.now + job.stall_ms
+    job.reaped, job.ended, job.failure_class, job.message = nil, nil, nil, nil
+    jobs.move(pool, job, 'active')
+    jobs.watch(pool, job)
+    redis.call('HSET', pool.key .. 'worker:' .. worker.id, 'job_id', job.id)
+    events.job(pool, 'claimed', job, {attempt = job.attempts})
+  end
+
+  -- The first sound job of the class; nil when the class held only damaged ones and ones that are over.
+  local function first_job(pool, class)
+    for _ = 1, LIMITS.sweep do
+      local member, _, _, next_order = queue.head(pool, class)
+      if not member then return nil end
+      local id = queue.job_id(member)
+      local job, is_damaged = jobs.read(pool, id)
+      if job and job.state == 'pending' and job.class == class then
+        job.is_head, job.next_order = true, next_order
+        if not job.expires_at_ms or job.expires_at_ms > pool.now then return job end
+        local message = 'waited longer than expires_in_s'
+        jobs.finish_waiting(pool, job, 'failed', {failure_class = 'expired', message = message})
+      else
+        queue.remove(pool, class, member)
+        if is_damaged then jobs.set_aside(pool, id, class) end
+      end
     end
   end
-  return {'MORE'}
+
+  -- The job to lease out of the best class: its first, or within the affinity window the one the worker suits best.
+  local function choose(pool, worker, class)
+    local first = first_job(pool, class)
+    if not first or pool.affinity_ms == 0 then return first end
+    local best, best_weight = nil, nil
+    for _, name in ipairs(search.near(pool, worker, class)) do
+      local job = name == class and first or first_job(pool, name)
+      if job and job.submitted_at_ms <= first.submitted_at_ms + pool.affinity_ms then
+        local weight = prefer.affinity(pool, worker, job)
+        if not best or weight > best_weight then best, best_weight = job, weight end
+      end
+    end
+    return best
+  end
+
+  -- One worker's claim; answers as above, and the class of the job.
+  local function claim(pool, worker, cursor)
+    if worker.draining then return {'DRAINING'} end
+    local held = held_already(pool, worker)
+    if held then return grant(pool, held), held.class end
+    for _ = 1, 4 do
+      local class, exact, reached = search.best(pool, worker, cursor)
+      if not class and exact then return {'EMPTY'} end
+      cursor = reached or 0
+      local job = class and choose(pool, worker, class)
+      if job then
+        lease(pool, job, worker)
+        return grant(pool, job), job.class
+      end
+    end
+    return {'MORE', cursor}
+  end
+
+  local function answer(pool, id, park, cursor)
+    local worker = workers.read(pool, id)
+    if not worker then return {'UNKNOWN'} end
+    wake.claims(pool, worker)
+    local got, class = claim(pool, worker, cursor)
+    if got[1] == 'MORE' then return got end
+    wake.followed(pool, worker, class)
+    if park and got[1] == 'EMPTY' then wake.park(pool, worker) end
+    return got
+  end
+
+  -- The answers to the claims of args[first], args[first + 1], ... (worker id, cursor, ...), appended to `answers`.
+  function claims.answer(pool, args, first, park, answers)
+    for i = first, math.min(#args, first + 2 * LIMITS.claims - 1), 2 do
+      answers[#answers + 1] = answer(pool, args[i], park, tonumber(args[i + 1]) or 0)
+    end
+    return answers
+  end
 end
 
 local function muster_claim(keys, args)
-  local pool, now = pool_of(keys[1]), now_ms()
-  local worker = workers.read(pool, args[1])
-  if not worker then return {'UNKNOWN'} end
-  local agent = read_fields(pool .. 'agent:' .. worker.agent_id, 'session', 'state')
-  wake.followed(pool, worker)
-  sweep.urgent(pool, now)
-  if agent.state == 'draining' then return {'DRAINING'} end
-  local held = held_already(pool, now, worker, agent.session)
-  if held then return grant(pool, held) end
-  return claim_next(pool, now, worker, agent.session, args[2] == '1')
+  local pool = pools.open(keys)
+  sweep.urgent(pool)
+  return claims.answer(pool, args, 2, args[1] == '1', {'OK'})
 end

@@ -5,60 +5,45 @@
 -- Answers {command, word, word, ...}: command 'ok' | 'drain' | 'resume' | 'update' | 'reload' | 'unknown' (register
 --   again); per job 'ok' | 'cancel' | 'lost'
 -- Events job.progress
+local beat
 
-local function note_progress(pool, now, job, progress)
-  if progress == '' then return end
-  redis.call('SET', pool .. 'progress:' .. job.id, progress)
-  if job.stall_ms then jobs.set(pool, job, {stall_at_ms = now + tonumber(job.stall_ms)}) end
-  events.add(pool, now, 'job.progress', {
-    job_id = job.id, worker_id = job.worker_id, fence = job.fence, data = progress,
-  })
-end
-
--- While a result is delivered only the lease and a cancel's grace count.
-local function set_deadline(pool, job, delivering)
-  if not delivering then
-    redis.call('ZADD', pool .. 'deadlines', deadline(job), job.id)
-  elseif job.cancel_at_ms then
-    redis.call('ZADD', pool .. 'deadlines', int(tonumber(job.cancel_at_ms) + LIMITS.cancel_grace_ms), job.id)
-  else
-    redis.call('ZREM', pool .. 'deadlines', job.id)
+do
+  local function note_progress(pool, job, progress)
+    job.progress = progress
+    if job.stall_ms then job.stall_at_ms = pool.now + job.stall_ms end
+    jobs.write(pool, job)
+    events.add(pool, 'job.progress', {
+      job_id = job.id, worker_id = job.worker_id, fence = int(job.fence), data = progress,
+    })
   end
-end
 
-local function beat(pool, now, held)
-  local job = read_fields(pool .. 'job:' .. held.id, 'state', 'fence', 'worker_id', 'lease_ms', 'cancel_at_ms',
-    'timeout_at_ms', 'stall_ms', 'stall_at_ms')
-  job.id = held.id
-  if not jobs.held_by(job, held.fence, held.worker_id) then return 'lost' end
-  redis.call('ZADD', pool .. 'leases', int(now + tonumber(job.lease_ms)), job.id)
-  note_progress(pool, now, job, held.progress)
-  if job.stall_ms or held.delivering then set_deadline(pool, job, held.delivering) end
-  return job.cancel_at_ms and 'cancel' or 'ok'
-end
-
-local function take_command(pool, agent_id)
-  local command = redis.call('HGET', pool .. 'agent:' .. agent_id, 'command')
-  if command then redis.call('HDEL', pool .. 'agent:' .. agent_id, 'command') end
-  return command or 'ok'
+  -- One held job; `held` = {id, fence, worker_id, progress, is_delivering}.
+  function beat(pool, held)
+    local job = jobs.read(pool, held.id)
+    if not jobs.held_by(job, tonumber(held.fence), held.worker_id) then return 'lost' end
+    if held.progress ~= '' then note_progress(pool, job, held.progress) end
+    jobs.watch(pool, job, held.is_delivering)
+    return job.cancel_at_ms and 'cancel' or 'ok'
+  end
 end
 
 local function muster_heartbeat(keys, args)
-  local pool, now = pool_of(keys[1]), now_ms()
-  local agent_id = args[1]
-  local answer = {'unknown'}
-  if redis.call('EXISTS', pool .. 'agent:' .. agent_id) == 1 then
-    workers.find_agent(pool, now, agent_id)
-    if args[2] ~= '' then redis.call('HSET', pool .. 'agent:' .. agent_id, 'telemetry', args[2]) end
-    answer[1] = take_command(pool, agent_id)
+  local pool, agent_id = pools.open(keys), args[1]
+  local key, answer = pool.key .. 'agent:' .. agent_id, {'unknown'}
+  local agent = read_fields(key, 'session', 'command')
+  if agent.session then
+    workers.hear(pool, agent_id)
+    if args[2] ~= '' then redis.call('HSET', key, 'telemetry', args[2]) end
+    if agent.command then redis.call('HDEL', key, 'command') end
+    answer[1] = agent.command or 'ok'
   end
   for i = 4, #args, 5 do
-    answer[#answer + 1] = beat(pool, now, {
+    answer[#answer + 1] = beat(pool, {
       id = args[i], fence = args[i + 1], worker_id = args[i + 2], progress = args[i + 3],
-      delivering = args[i + 4] == '1',
+      is_delivering = args[i + 4] == '1',
     })
   end
-  sweep.urgent(pool, now)
+  sweep.urgent(pool)
   return answer
 end
 
@@ -66,7 +51,6 @@ end
 -- ARGV  1: job id, 2: fence, 3: worker id, 4: progress (JSON)
 -- Answers {'OK'} | {'STALE'}
 local function muster_progress(keys, args)
-  local pool, now = pool_of(keys[1]), now_ms()
-  local held = {id = args[1], fence = args[2], worker_id = args[3], progress = args[4], delivering = false}
-  return {beat(pool, now, held) == 'lost' and 'STALE' or 'OK'}
+  local held = {id = args[1], fence = args[2], worker_id = args[3], progress = args[4]}
+  return {beat(pools.open(keys), held) == 'lost' and 'STALE' or 'OK'}
 end

@@ -1,6 +1,23 @@
 -- The three ways an agent ends an attempt. All carry (job, fence, worker); anything but the current ones is STALE,
 -- nothing changes, and the agent throws its work away. Saying the same twice is OK twice.
 
+-- The job's end by its worker; answers the outcome word.
+local function complete(pool, id, fence, worker_id, result)
+  local job = jobs.read(pool, id)
+  if not job or job.fence ~= fence or job.worker_id ~= worker_id then return 'STALE' end
+  if job.state == 'completed' then return 'OK' end
+  local was_reaped = job.state == 'pending' and job.reaped == fence
+  if job.state ~= 'active' and not was_reaped then return 'STALE' end
+  job.result = result
+  suspension.completed(pool, job)
+  if was_reaped then
+    jobs.finish_waiting(pool, job, 'completed')
+  else
+    jobs.finish_active(pool, job, 'completed')
+  end
+  return 'OK'
+end
+
 -- muster_complete: the job is done.
 -- KEYS  1: any key of the pool
 -- ARGV  1: job id, 2: fence, 3: worker id, 4: result (JSON)
@@ -8,54 +25,78 @@
 -- Moves active → completed; pending → completed when it was reaped from this worker and nobody claimed it since.
 -- Events job.completed
 local function muster_complete(keys, args)
-  local pool, now = pool_of(keys[1]), now_ms()
-  local job = jobs.read(pool, args[1])
-  local mine = job and job.fence == args[2] and job.worker_id == args[3]
-  if not mine then return {'STALE'} end
-  if job.state == 'completed' then return {'OK'} end
-  local reaped = job.state == 'pending' and job.reaped == args[2]
-  if job.state ~= 'active' and not reaped then return {'STALE'} end
-  redis.call('SET', pool .. 'result:' .. job.id, args[4])
-  local finish = reaped and jobs.finish_waiting or jobs.finish_active
-  finish(pool, now, job, 'completed')
-  return {'OK'}
+  return {complete(pools.open(keys), args[1], tonumber(args[2]), args[3], args[4])}
+end
+
+-- muster_next: finish jobs and claim the next ones in one call, for an agent whose workers end jobs all the time.
+-- ARGV  1: '1' to park a worker for which there is nothing, else '0', 2: number of finished jobs n, then 4 per finished
+--       job as of muster_complete, then 2 per claiming worker as of muster_claim
+-- Answers {'OK', {word per finished job}, answer per claim ...}
+local function muster_next(keys, args)
+  local pool, words = pools.open(keys), {}
+  local first_claim = 3 + 4 * tonumber(args[2])
+  for i = 3, first_claim - 1, 4 do
+    words[#words + 1] = complete(pool, args[i], tonumber(args[i + 1]), args[i + 2], args[i + 3])
+  end
+  sweep.urgent(pool)
+  return claims.answer(pool, args, first_claim, args[1] == '1', {'OK', words})
 end
 
 -- The job if the caller holds it; else nil and the answer: OK when it ended this very attempt before.
 local function held_or_ended(pool, args)
-  local job = jobs.read(pool, args[1])
-  if jobs.held_by(job, args[2], args[3]) then return job end
-  local ended = job and job.ended == args[2] and job.worker_id == args[3]
+  local job, fence = jobs.read(pool, args[1]), tonumber(args[2])
+  if jobs.held_by(job, fence, args[3]) then return job end
+  local ended = job and job.ended == fence and job.worker_id == args[3]
   return nil, {ended and 'OK' or 'STALE'}
 end
 
 -- muster_fail: the attempt failed.
--- ARGV  1: job id, 2: fence, 3: worker id, 4: failure class, 5: message
--- Answers {'OK'} | {'STALE'} | {'CLASS'}: not a class that a worker reports
+-- ARGV  1: job id, 2: fence, 3: worker id, 4: failure class, 5: message, 6: '1' if the service's health check fails
+-- Answers {'OK'} | {'SUSPENDED', service}: and the worker may not claim for that service now | {'STALE'}
+--   | {'CLASS'}: not a class that a worker reports
 -- Moves active → scheduled (tried again) | failed | cancelled (when that was asked).
--- Events job.retrying .failed .cancelled
+-- Events job.retrying .failed .cancelled, worker.suspended
 local function muster_fail(keys, args)
-  local pool, now = pool_of(keys[1]), now_ms()
+  local pool = pools.open(keys)
   if not retry.is_reported(args[4]) then return {'CLASS'} end
   local job, answer = held_or_ended(pool, args)
   if not job then return answer end
-  retry.after_failure(pool, now, job, args[4], args[5])
-  jobs.set(pool, job, {ended = args[2]})
-  return {'OK'}
+  local failure = {class = args[4], message = args[5], is_unhealthy = args[6] == '1'}
+  job.ended = job.fence
+  local reason = not job.cancel_at_ms and suspension.failed(pool, args[3], job, failure)
+  retry.after_failure(pool, job, args[4], args[5])
+  return reason and {'SUSPENDED', job.service} or {'OK'}
 end
 
 -- muster_release: the job goes back unharmed, no attempt spent.
 -- ARGV  1: job id, 2: fence, 3: worker id
 -- Answers {'OK'} | {'STALE'}. Moves active → pending | cancelled. Events job.released .cancelled
 local function muster_release(keys, args)
-  local pool, now = pool_of(keys[1]), now_ms()
+  local pool = pools.open(keys)
   local job, answer = held_or_ended(pool, args)
   if not job then return answer end
-  if job.cancel_at_ms then
-    jobs.finish_active(pool, now, job, 'cancelled')
-  else
-    jobs.give_back(pool, now, job, {attempts = tonumber(job.attempts) - 1}, {event = 'released'})
-  end
-  jobs.set(pool, job, {ended = args[2]})
+  job.ended = job.fence
+  jobs.release(pool, job)
   return {'OK'}
+end
+
+-- muster_suspend: a worker may not claim for a service until its health check passes again.
+-- ARGV  1: worker id, 2: service, 3: reason
+-- Answers {'OK'} | {'NOT_FOUND'}. Events worker.suspended
+local function muster_suspend(keys, args)
+  local pool = pools.open(keys)
+  if not workers.read(pool, args[1]) then return {'NOT_FOUND'} end
+  suspension.begin(pool, args[1], args[2], args[3])
+  return {'OK'}
+end
+
+-- muster_lift: it may again.
+-- ARGV  1: worker id, 2: service
+-- Answers {'OK'} | {'UNCHANGED'}: it wasn't suspended | {'NOT_FOUND'}. Events worker.resumed
+local function muster_lift(keys, args)
+  local pool = pools.open(keys)
+  if not workers.read(pool, args[1]) then return {'NOT_FOUND'} end
+  local was_suspended = suspension.lift(pool, args[1], args[2])
+  sweep.urgent(pool)
+  return {was_suspended and 'OK' or 'UNCHANGED'}
 end

@@ -27,6 +27,7 @@ T = TypeVar("T")
 _PLACE = re.compile(r"^(?P<what>.*?)(?: - at `(?:key` in `)?\$(?P<path>[^`]*)`)?$", re.DOTALL)
 _UNKNOWN = re.compile(r"^Object contains unknown field `(?P<name>.*)`$", re.DOTALL)
 _MISSING = re.compile(r"^Object missing required field `(?P<name>.*)`$", re.DOTALL)
+_OF_ANOTHER_TYPE = re.compile(r"^Expected `[^`]+`, got `(?P<got>[^`]+)`$")
 
 
 def decode(type_: type[T], data: bytes | str) -> T:
@@ -76,6 +77,9 @@ def _fault(type_: type[Any], sentence: str) -> InvalidDocument:
     if missing := _MISSING.match(what):
         name = missing["name"]
         return InvalidDocument("invalid_field", f"field '{name}' is missing: add it", step(pointer, name))
+    wrong, number = _OF_ANOTHER_TYPE.match(what), _number(_kinds_at(type_, parts))
+    if wrong and number:
+        return InvalidDocument("invalid_field", f"expected {number}, got {wrong['got']}", pointer)
     detail = what.replace("`", "")
     return InvalidDocument("invalid_field", detail[:1].lower() + detail[1:], pointer)
 
@@ -95,15 +99,34 @@ def _parts(path: str) -> Iterator[str | int]:
 
 
 def _known_fields(type_: type[Any], parts: list[str | int]) -> list[str]:
-    kinds = [inspect.type_info(type_)]
-    for part in parts:
-        kinds = [inner for kind in _alternatives(kinds) for inner in _inside(kind, part)]
-    structs = [kind for kind in _alternatives(kinds) if isinstance(kind, inspect.StructType)]
+    structs = [kind for kind in _kinds_at(type_, parts) if isinstance(kind, inspect.StructType)]
     return sorted({field.encode_name for kind in structs for field in kind.fields})
 
 
+def _number(kinds: list[inspect.Type]) -> str | None:
+    """`an integer 0 to 1000`; None: something else than a number may stand there, too (null doesn't count)."""
+    wanted = [kind for kind in kinds if not isinstance(kind, inspect.NoneType)]
+    if len(wanted) != 1 or not isinstance(wanted[0], inspect.IntType | inspect.FloatType):
+        return None
+    number = wanted[0]
+    limits = (("of at least", number.ge), ("above", number.gt), ("of at most", number.le), ("below", number.lt))
+    bounds = " and ".join(f"{words} {limit}" for words, limit in limits if limit is not None)
+    if number.ge is not None and number.le is not None:
+        bounds = f"{number.ge} to {number.le}"
+    return ("an integer" if isinstance(number, inspect.IntType) else "a number") + (bounds and f" {bounds}")
+
+
+def _kinds_at(type_: type[Any], parts: list[str | int]) -> list[inspect.Type]:
+    """What may stand at the place."""
+    kinds = [inspect.type_info(type_)]
+    for part in parts:
+        kinds = [inner for kind in _alternatives(kinds) for inner in _inside(kind, part)]
+    return _alternatives(kinds)
+
+
 def _alternatives(kinds: list[inspect.Type]) -> list[inspect.Type]:
-    return [one for kind in kinds for one in (kind.types if isinstance(kind, inspect.UnionType) else (kind,))]
+    plain = [kind.type if isinstance(kind, inspect.Metadata) else kind for kind in kinds]
+    return [one for kind in plain for one in (kind.types if isinstance(kind, inspect.UnionType) else (kind,))]
 
 
 def _inside(kind: inspect.Type, part: str | int) -> list[inspect.Type]:

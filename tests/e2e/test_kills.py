@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -9,6 +10,11 @@ from tests.support.processes import AgentProcess, HubApi, HubProcess
 from tests.support.waiting import wait_until
 
 StartAgent = Callable[..., AgentProcess]
+
+
+def late_writes(agent: AgentProcess) -> list[dict[str, Any]]:
+    """What the agent said of outcomes that the store answered STALE: a heartbeat's `lost` knows no `run_ms`."""
+    return [line for line in agent.program.events("job.lost") if "run_ms" in line]
 
 
 async def test_a_job_outlives_a_killed_hub(hub: HubProcess, api: HubApi, agent: StartAgent) -> None:
@@ -53,19 +59,27 @@ async def test_a_killed_agents_job_runs_again_elsewhere(api: HubApi, agent: Star
     assert (done["worker_id"], done["fence"], done["attempts"]) == ("second", 2, 2)
 
 
-async def test_the_late_writes_of_a_stopped_agent_are_refused(api: HubApi, agent: StartAgent) -> None:
-    """SIGSTOP is the network gone and come back: the agent wakes up after its lease and still wants to finish."""
+async def test_the_late_writes_of_a_stopped_agent_are_refused(hub: HubProcess, api: HubApi, agent: StartAgent) -> None:
+    """SIGSTOP is the network gone and come back. Stopped with its work done and its file not yet delivered (the hub is
+    away), the agent wakes up after its lease and still wants to finish: the store answers STALE."""
     first = agent("first")
     await api.until_workers(1)
-    job = await api.submit(payload={"duration_s": 2, "outputs": [{"name": "a.bin", "bytes": 10}]})
+    job = await api.submit(payload={"duration_s": 1, "outputs": [{"name": "a.bin", "bytes": 10}]})
     await api.until(job["id"], "active")
+    await hub.program.kill()
+    await wait_until(lambda: first.program.events("delivery.retried"), 30, f"it delivers\n{first.program.log()}")
     first.program.send(signal.SIGSTOP)
+    await hub.start()
     agent("second")
     done = await api.until(job["id"], "completed", timeout_s=40)
     assert done["worker_id"] == "second"
 
     first.program.send(signal.SIGCONT)
-    await wait_until(lambda: first.program.events("job.lost"), 30, f"the first agent learns\n{first.program.log()}")
+    await wait_until(lambda: late_writes(first), 30, f"the first agent's word is refused\n{first.program.log()}")
+    assert [(line["job_id"], line["fence"], line["worker_id"]) for line in late_writes(first)] == [
+        (job["id"], 1, "first")
+    ]
+    assert not first.program.events("job.finished")
     after = await api.job(job["id"])
     assert (after["worker_id"], after["fence"], after["result"]) == ("second", done["fence"], done["result"])
     events = [entry["event"] for entry in after["history"]]

@@ -1,4 +1,4 @@
-"""An agent on another machine: a network namespace of its own, with only the hub's address and a token."""
+"""An agent on another machine: network and `/var/lib` of its own, with only the address of the hub and a token."""
 
 import os
 import subprocess
@@ -8,10 +8,12 @@ from shutil import which
 
 import pytest
 
-from tests.support.processes import AgentProcess, HubProcess
+from tests.support.processes import KEY, HubProcess, Program
 
 HUB_ADDRESS = "10.231.77.1"
 AGENT_ADDRESS = "10.231.77.2"
+#: `ip netns exec` gives the command mounts of its own, so this covers the machine's folder for nobody else
+OWN_VAR_LIB = 'mount --bind "$0" /var/lib && exec "$@"'
 
 
 def ip(*arguments: str, check: bool = True) -> str:
@@ -52,18 +54,37 @@ async def open_hub(tmp_path: Path, namespace: str) -> AsyncIterator[HubProcess]:
         hub.clean_up()
 
 
-async def test_an_agent_joins_with_a_url_and_a_token_and_does_jobs(
-    open_hub: HubProcess, namespace: str, tmp_path: Path
-) -> None:
+@pytest.fixture
+def far(open_hub: HubProcess, namespace: str, tmp_path: Path) -> Iterator[Program]:
+    """A running agent that was told where the hub is, and its token."""
     open_hub.url = f"http://{HUB_ADDRESS}:{open_hub.url.rsplit(':', 1)[1]}"
-    far = AgentProcess(tmp_path, open_hub, "far").start(prefix=["ip", "netns", "exec", namespace])
+    var_lib = tmp_path / "var-lib"
+    var_lib.mkdir()
+    environment = {
+        "HUB_URL": open_hub.url,
+        "HUB_AUTH_TOKEN": KEY,
+        "HOME": str(tmp_path / "home"),
+        "PATH": os.environ["PATH"],
+    }
+    program = Program("far", "agent.cli", tmp_path / "far")
+    elsewhere = ["ip", "netns", "exec", namespace, "sh", "-c", OWN_VAR_LIB, str(var_lib)]
+    program.start_bare(["run"], environment, elsewhere)
     try:
-        async with open_hub.api() as api:
-            await api.until_workers(1)
-            job = await api.submit(payload={"duration_s": 0.1, "outputs": [{"name": "a.bin", "bytes": 5}]})
-            done = await api.until(job["id"], "completed")
-            assert done["worker_id"] == "far"
-            file = await api.client.get(done["result"]["outputs"][0]["url"])
-            assert len(file.content) == 5
+        yield program
     finally:
-        far.program.clean_up()
+        program.clean_up()
+
+
+async def test_an_agent_joins_with_a_url_and_a_token_and_does_jobs(
+    open_hub: HubProcess, far: Program, tmp_path: Path
+) -> None:
+    async with open_hub.api() as api:
+        await api.until_workers(1)
+        workers = await api.workers()
+        assert all("simulation" in worker["capability"]["services"] for worker in workers), far.log()
+        job = await api.submit(payload={"duration_s": 0.1, "outputs": [{"name": "a.bin", "bytes": 5}]})
+        done = await api.until(job["id"], "completed")
+        assert done["worker_id"] in {worker["id"] for worker in workers}
+        file = await api.client.get(done["result"]["outputs"][0]["url"])
+        assert len(file.content) == 5
+    assert (tmp_path / "var-lib" / "muster-agent").is_dir()

@@ -1,5 +1,6 @@
 """`muster up` as its user meets it: what it prints works, what it made is kept, and nothing stays behind."""
 
+import asyncio
 import json
 import os
 import pty
@@ -16,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.comfyui_standin import ComfyStandin, serving
 from tests.support.stores import free_port
 from tests.support.waiting import wait_until
 
@@ -35,6 +37,13 @@ class Person:
         passed = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
         self.environ = {**passed, "HOME": str(home), "PYTHONPATH": str(ROOT), "GPU_COUNT": "0", "WORKER_ID": "w"}
         self.ups: list[subprocess.Popen[str]] = []
+
+    def looks_at_services_every(self, interval_s: float) -> None:
+        """Shorten the agent's patience, in every program this person starts."""
+        hook = self.home / "hook"
+        hook.mkdir()
+        (hook / "sitecustomize.py").write_text(f"import agent.loop\nagent.loop.PROBE_INTERVAL_S = {interval_s}\n")
+        self.environ["PYTHONPATH"] = f"{hook}{os.pathsep}{ROOT}"
 
     def up(self, *options: str) -> "subprocess.Popen[str]":
         """Start `muster up`; its output goes to a file."""
@@ -136,6 +145,34 @@ async def test_printed_line_runs_a_job_and_saves_its_file(person: Person) -> Non
     person.ups[-1].send_signal(signal.SIGINT)
     assert await person.ended() == 0
     assert person.processes() == {}
+
+
+async def test_comfyui_that_starts_later_is_found_and_runs_jobs(person: Person) -> None:
+    port = free_port()
+    person.environ["COMFYUI_URL"] = f"http://127.0.0.1:{port}"
+    person.looks_at_services_every(0.2)
+    person.up()
+    assert re.search(r"worker w +simulation; no GPU", await person.is_up())
+
+    def services() -> Any:
+        return person.asks("workers")["items"][0]["capability"]["services"]
+
+    async with serving(ComfyStandin(), port):
+        await wait_until(lambda: services() == ["comfyui", "simulation"], 45, "the ComfyUI is found")
+        options = ["--payload", "examples/comfyui-gradient.json", "--wait", "--out", str(person.home / "out")]
+        command = [*MUSTER, "submit", "comfyui", *options, "--json"]
+        done = await asyncio.to_thread(person.types, shlex.join(command))  # the stand-in answers meanwhile
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["saved"]
+
+
+async def test_services_that_the_user_names_are_the_only_ones(person: Person) -> None:
+    person.environ |= {"SERVICES": "command,simulation", "COMFYUI_URL": f"http://127.0.0.1:{free_port()}"}
+    person.up()
+    await person.is_up()
+    worker = person.asks("workers")["items"][0]
+    assert worker["capability"]["services"] == ["simulation"]
+    assert worker["suspended"].keys() == {"command"}
 
 
 async def test_second_start_keeps_key_and_jobs(person: Person) -> None:

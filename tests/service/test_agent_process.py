@@ -67,10 +67,13 @@ def test_a_wrong_flag_is_usage(tmp_path: Path) -> None:
     ("arguments", "more", "said"),
     [
         (["run"], {}, "HUB_URL"),
+        (["run"], {}, "HUB_AUTH_TOKEN"),
+        (["run"], {"HUB_AUTH_TOKEN": "mt_x"}, "HUB_URL"),
         (["run"], {"HUB_URL": "ftp://x"}, "hub_url"),
         (["run"], {"HUB_URL": "http://127.0.0.1:1"}, "HUB_AUTH_TOKEN"),
         (["run", "--config", "/nowhere/agent.toml"], {}, "/nowhere/agent.toml"),
         (["detect"], {"SERVICES": "comfyi"}, "comfyui"),
+        (["detect"], {"SERVICES": "a1111"}, "no connector in this version yet"),
         (["run"], {"HUB_URL": "http://x", "HUB_AUTH_TOKEN": "t", "AGENT_STATE_DIR": "/proc/x"}, "AGENT_STATE_DIR"),
     ],
 )

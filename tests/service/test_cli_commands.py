@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
-from tests.support.processes import KEY, HubProcess
+from tests.support.processes import KEY, AgentProcess, HubProcess
 from tests.support.stores import free_port
 from tests.support.waiting import wait_until
 
+UNWORKABLE = "pending: no registered worker can run it (muster explain says why)"
 MUSTER = [sys.executable, "-m", "shared.cli"]
 HEAVY = ("httpx2", "rich", "redis", "msgspec", "structlog")
 
@@ -57,7 +58,7 @@ async def test_job_is_submitted_with_all_that_was_said(hub: HubProcess, tmp_path
     options = ["--priority", "80", "--label", "team=render", "--customer", "acme", "--requires", '{"gpu.memory_gb": 8}']
     more = ["--input", f"in.txt={tmp_path / 'in.txt'}", "--input", "b=https://x.test/b", "--timeout", "60"]
     done = ran(hub, ["submit", "command", "--payload", "-", *options, *more], '{"program": "true"}')
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0, done.stderr
     job = answered(hub, "job", done.stdout.strip())
     spec = job["spec"]
     assert (job["priority"], job["customer_id"], spec["labels"]) == (80, "acme", {"team": "render"})
@@ -96,12 +97,73 @@ async def test_explain_says_that_nobody_can(hub: HubProcess) -> None:
     assert done.stdout.splitlines()[0] == "can run it: no registered worker"
 
 
+async def test_explain_without_a_service_asks_for_each_one_there_is(hub: HubProcess, tmp_path: Path) -> None:
+    question = ["explain", "--requires", '{"location.region": "eu"}']
+    nobody = ran(hub, question)
+    assert nobody.returncode == 0, nobody.stderr
+    assert "no worker is registered" in nobody.stdout
+    agent = AgentProcess(tmp_path, hub, "w", SERVICES="simulation,command").start()
+    try:
+        async with hub.api() as api:
+            await api.until_workers(1)
+        lines = ran(hub, question).stdout.splitlines()
+        assert [line for line in lines if line.startswith("for ")] == ["for command:", "for simulation:"]
+        assert "location.region" in lines[-2]
+        assert answered(hub, *question)["services"].keys() == {"command", "simulation"}
+    finally:
+        agent.program.clean_up()
+    bad = ran(hub, ["explain", "--requires", '{"gpu": {"memory_gb": {"gte2": 1}}}'])
+    assert (bad.returncode, "gte2" in bad.stderr) == (1, True)
+
+
+async def test_submit_warns_that_nobody_can_run_it(hub: HubProcess) -> None:
+    done = ran(hub, ["submit", "simulation"])
+    job_id = done.stdout.strip()
+    warning = f"warning: no registered worker can run this job now; see `muster explain {job_id}`\n"
+    assert (done.returncode, done.stderr) == (0, warning)
+
+
+async def test_submit_warns_with_the_reason_and_not_where_somebody_can(hub: HubProcess, tmp_path: Path) -> None:
+    agent = AgentProcess(tmp_path, hub, "w").start()
+    try:
+        async with hub.api() as api:
+            await api.until_workers(1)
+        done = ran(hub, ["submit", "simulation", "--requires", '{"location.region": "eu"}', "--json"])
+        assert "can run this job now: " in done.stderr
+        assert "location.region" in done.stderr
+        assert json.loads(done.stdout)["workable"] is False
+        assert ran(hub, ["submit", "simulation"]).stderr == ""
+    finally:
+        agent.program.clean_up()
+
+
+async def test_files_of_a_second_job_do_not_replace_those_of_the_first(hub: HubProcess, tmp_path: Path) -> None:
+    agent = AgentProcess(tmp_path, hub, "w").start()
+    out = tmp_path / "out"
+
+    def saved_by(size_bytes: int) -> str:
+        payload = json.dumps({"duration_s": 0, "outputs": [{"name": "a.bin", "bytes": size_bytes}]})
+        done = ran(hub, ["submit", "simulation", "--payload", "-", "--wait", "--out", str(out)], payload)
+        assert done.returncode == 0, done.stderr
+        return next(line for line in done.stdout.splitlines() if line.startswith("saved "))
+
+    try:
+        assert saved_by(5) == f"saved {out / 'a.bin'} (5 B)"
+        assert saved_by(6) == f"saved {out / 'a-2.bin'} (6 B)"
+        assert saved_by(5) == f"saved {out / 'a.bin'} (5 B)", "the same bytes are there already"
+    finally:
+        agent.program.clean_up()
+    assert sorted(path.name for path in out.iterdir()) == ["a-2.bin", "a.bin"]
+    assert (out / "a.bin").stat().st_size == 5
+
+
 async def test_ctrl_c_ends_the_watching_and_not_the_job(hub: HubProcess) -> None:
     command = [*MUSTER, "submit", "simulation", "--wait"]
     with subprocess.Popen(command, env=environ(hub), stderr=subprocess.PIPE, text=True) as process:  # noqa: ASYNC220 - the hub is another process
         assert process.stderr
         job_id = process.stderr.readline().split()[1]
-        assert process.stderr.readline() == "submitted\n"
+        assert process.stderr.readline().startswith("warning: no registered worker can run this job now")
+        assert process.stderr.readline() in {"submitted\n", f"{UNWORKABLE}\n"}
         process.send_signal(signal.SIGINT)
         said = process.stderr.read()
     assert process.returncode == 130
@@ -139,7 +201,9 @@ def line_of(process: "subprocess.Popen[str]") -> str:
         (["submit", "simulation", "--payload", "/nonexistent"], 2, "/nonexistent"),
         (["submit", "simulation", "--input", "a=/nonexistent"], 2, "/nonexistent"),
         (["submit", "simulation", "--out", "x"], 2, "--wait"),
-        (["explain"], 2, "--service"),
+        (["explain"], 2, "--requires"),
+        (["explain", "default-1", "--requires", "{}"], 2, "either a job's ID"),
+        (["explain", "--payload", "x.json"], 2, "--service"),
         (["jobs", "--url", "ftp://x"], 78, "--url"),
     ],
 )

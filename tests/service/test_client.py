@@ -43,7 +43,8 @@ class PlayedAgent:
 
     async def claim(self) -> Claimed:
         async def claimed() -> Claimed | None:
-            return await self.workers.claim("default", "w")
+            answer = (await self.workers.claim_each("default", ["w"]))["w"]
+            return answer if isinstance(answer, Claimed) else None
 
         found = await wait_until(claimed, 10, "a job for the worker")
         assert found is not None

@@ -114,6 +114,12 @@ async def test_a_link_never_leads_out_of_the_folder(run: Run, fault: Run, tmp_pa
         assert (await run(code, outputs=[pattern])).outputs == ()
 
 
+async def test_globs_that_match_nothing_are_told(run: Run) -> None:
+    finished = await run("open('a.txt', 'w').close()", outputs=["*.txt", "nope*.png", "*.jpg"])
+    assert finished.values["unmatched"] == ["nope*.png", "*.jpg"]
+    assert [output.name for output in finished.outputs] == ["a.txt"]
+
+
 async def test_a_named_output_that_is_missing_is_no_success(fault: Run) -> None:
     assert "'out.png'" in (await fault("pass", outputs=["out.png"])).message
 

@@ -100,6 +100,12 @@ async def test_part_behind_the_end_is_416(hub: HubUnderTest) -> None:
     record = await uploaded(hub)
     answer = await hub.client.get(f"/v1/artifacts/{record['id']}", headers={"Range": f"bytes={len(CONTENT)}-"})
     assert (answer.status_code, answer.headers["content-range"]) == (416, f"bytes */{len(CONTENT)}")
+    assert answer.headers["content-type"] == "application/problem+json"
+    problem = answer.json()
+    assert (problem["code"], problem["status"]) == ("range_not_satisfiable", 416)
+    assert f"{len(CONTENT)} bytes" in problem["detail"]
+    head = await hub.client.head(f"/v1/artifacts/{record['id']}", headers={"Range": f"bytes={len(CONTENT)}-"})
+    assert (head.status_code, head.headers["content-range"]) == (416, f"bytes */{len(CONTENT)}")
 
 
 async def test_part_of_another_version_is_the_whole(hub: HubUnderTest) -> None:
@@ -208,7 +214,7 @@ async def test_released_job_still_takes_its_outputs_until_somebody_claims_it(hub
 async def test_missing_fence_is_refused(hub: HubUnderTest) -> None:
     job_id, _, headers = await held(hub)
     answer = await hub.stranger.put(f"/v1/jobs/{job_id}/artifacts/a", content=b"x", headers=headers)
-    assert (answer.status_code, answer.json()["code"]) == (400, "invalid_request")
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid_parameter")
 
 
 async def test_upload_that_breaks_off_leaves_nothing(store_url: str, tmp_path: Path) -> None:

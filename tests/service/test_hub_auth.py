@@ -36,6 +36,7 @@ ROUTES: list[tuple[str, str, Scope]] = [
     ("GET", "/v1/queues", Scope.JOBS_READ),
     ("GET", "/v1/workers", Scope.AGENTS_READ),
     ("GET", "/v1/workers/w", Scope.AGENTS_READ),
+    ("GET", "/v1/workers/w/explain", Scope.AGENTS_READ),
     ("GET", "/v1/agents", Scope.AGENTS_READ),
     ("GET", "/v1/agents/a", Scope.AGENTS_READ),
     ("POST", "/v1/agents/enroll", Scope.AGENTS_ENROLL),
@@ -55,6 +56,7 @@ async def hub(store_url: str, tmp_path: Path) -> AsyncIterator[HubUnderTest]:
 def shape(path: str) -> str:
     """The path with its ids as parameters."""
     plain = path.partition("?")[0].replace(JOB, "{job_id:str}").replace("a.png", "{name:path}")
+    plain = plain.replace("/workers/w/", "/workers/{worker_id:str}/")
     for noun, name in (("artifacts/art_1", "artifact_id"), ("workers/w", "worker_id"), ("agents/a", "agent_id")):
         if plain.endswith(f"/{noun}"):
             plain = f"{plain.rpartition('/')[0]}/{{{name}:str}}"

@@ -33,6 +33,7 @@ async def test_submitted_job_is_answered_and_found(hub: HubUnderTest) -> None:
     assert job["priority"] == 50
     assert job["spec"]["timeout_s"] == 1800
     assert "payload" not in job["spec"]
+    assert (job["history"], job["result"]) == (None, None)
     found = (await hub.client.get(f"/v1/jobs/{job['id']}")).json()
     assert found["id"] == job["id"]
     assert found["history"][0]["event"] == "submitted"
@@ -92,11 +93,12 @@ async def test_wait_answers_the_final_job(hub: HubUnderTest) -> None:
     assert answer.status_code == 200
     assert (answer.json()["id"], answer.json()["state"]) == (job_id, "completed")
     assert answer.json()["result"]["values"] == {"n": 1}
+    assert answer.json()["history"][-1]["event"] == "completed"
 
 
 async def test_wait_that_ends_first_answers_202(hub: HubUnderTest) -> None:
     answer = await hub.client.post("/v1/jobs?wait=0.05", json=job_of())
-    assert (answer.status_code, answer.json()["state"]) == (202, "pending")
+    assert (answer.status_code, answer.json()["state"], answer.json()["history"]) == (202, "pending", None)
     assert (await hub.client.post("/v1/jobs?wait=0", json=job_of())).status_code == 202
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from shared.wire.states import JobState
 from tests.support.running_hub import HubUnderTest, hub_over, job_of
 
 
@@ -52,7 +53,7 @@ BAD_BODIES: dict[str, tuple[Any, int, str, str | None]] = {
         "/inputs/0/artifact",
     ),
     "timeout over the cap": (job_of(timeout_s=1801), 400, "timeout_over_limit", "/timeout_s"),
-    "depends_on": (job_of(depends_on=["default-1"]), 400, "not_supported_yet", "/depends_on"),
+    "depends_on": (job_of(depends_on=["default-1"]), 400, "unknown_dependency", "/depends_on"),
     "webhook": (job_of(webhook="https://x.example"), 400, "not_supported_yet", "/webhook"),
     "isolation alone": (job_of(isolation="strict"), 400, "invalid_field", "/isolation"),
     "one bad in a batch": ({"jobs": [job_of(), job_of(), job_of("nope")]}, 400, "unknown_service", "/jobs/2/service"),
@@ -103,23 +104,42 @@ async def test_idempotency_conflict_in_a_batch_names_the_job(hub: HubUnderTest) 
         ("GET", "/v1/agents/nobody", 404, "agent_not_found"),
         ("GET", "/v1/artifacts/art_no", 404, "unknown_artifact"),
         ("DELETE", "/v1/jobs", 405, "method_not_allowed"),
-        ("GET", "/v1/jobs?limit=0", 400, "invalid_request"),
-        ("GET", "/v1/jobs?limit=many", 400, "invalid_request"),
-        ("GET", "/v1/jobs?state=waiting", 400, "invalid_request"),
-        ("GET", "/v1/jobs?cursor=abc", 400, "invalid_request"),
-        ("GET", "/v1/jobs?pool=Ü", 400, "invalid_request"),
+        ("GET", "/v1/jobs?limit=0", 400, "invalid_parameter"),
+        ("GET", "/v1/jobs?limit=many", 400, "invalid_parameter"),
+        ("GET", "/v1/jobs?state=waiting", 400, "invalid_parameter"),
+        ("GET", "/v1/jobs?cursor=abc", 400, "invalid_parameter"),
+        ("GET", "/v1/jobs?pool=Ü", 400, "invalid_parameter"),
         ("GET", "/v1/jobs?stat=failed", 400, "unknown_parameter"),
         ("GET", "/v1/jobs?of_state=failed", 400, "unknown_parameter"),
         ("POST", "/v1/jobs?idempotency_key=k", 400, "unknown_parameter"),
-        ("GET", "/v1/events?cursor=abc", 400, "invalid_request"),
+        ("GET", "/v1/events?cursor=abc", 400, "invalid_parameter"),
         ("GET", "/v1/events?pool=nowhere", 404, "unknown_pool"),
-        ("POST", "/v1/jobs?wait=301", 400, "invalid_request"),
+        ("POST", "/v1/jobs?wait=301", 400, "invalid_parameter"),
     ],
 )
 async def test_bad_address_is_refused(hub: HubUnderTest, method: str, path: str, status: int, code: str) -> None:
     answer = await hub.client.request(method, path)
     assert (answer.status_code, answer.json()["code"]) == (status, code), answer.text
     assert answer.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize(
+    ("path", "detail"),
+    [
+        ("/v1/jobs?state=waiting", f"state: invalid enum value 'waiting'; expected one of {', '.join(JobState)}"),
+        ("/v1/jobs?limit=0&cursor=x", "cursor: expected str matching regex '^[0-9]{1,18}$'; limit: expected int >= 1"),
+        ("/v1/jobs?limit=many", "limit: expected int, got str"),
+    ],
+)
+async def test_bad_parameter_is_told_by_its_name_and_what_it_may_be(hub: HubUnderTest, path: str, detail: str) -> None:
+    problem = (await hub.client.get(path)).json()
+    assert (problem["code"], problem["detail"]) == ("invalid_parameter", detail)
+    assert "pointer" not in problem
+
+
+async def test_bad_header_is_told_by_its_name(hub: HubUnderTest) -> None:
+    answer = await hub.client.post("/v1/jobs", json=job_of(), headers={"Idempotency-Key": "k" * 256})
+    assert answer.json()["detail"] == "Idempotency-Key: expected str of length <= 255"
 
 
 async def test_body_of_another_type_is_refused(hub: HubUnderTest) -> None:

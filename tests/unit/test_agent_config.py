@@ -101,6 +101,20 @@ def test_a_mistake_in_the_file_is_refused(tmp_path: Path, line: str) -> None:
         load(AgentConfig, environ={}, file=file)
 
 
+def test_a_mistake_within_a_table_is_told_once(tmp_path: Path) -> None:
+    file = tmp_path / "agent.toml"
+    file.write_text("[command]\nalow = ['x']\nallow = [1]")
+    with pytest.raises(Misconfigured) as caught:
+        load(AgentConfig, environ={}, file=file)
+    unknown, wrong = caught.value.detail.splitlines()
+    assert unknown == f"expected a known key, got 'command.alow'; did you mean 'allow'? ({file})"
+    assert "allow[0]" in wrong
+    file.write_text("[command]\nalow = ['x']")
+    with pytest.raises(Misconfigured) as caught:
+        load(AgentConfig, environ={}, file=file)
+    assert caught.value.detail.splitlines() == [unknown]
+
+
 def test_secrets_are_known_as_such() -> None:
     assert {row.key for row in describe(AgentConfig) if row.secret} == {"hub_auth_token", "hub_redis_url"}
 

@@ -133,7 +133,7 @@ def test_a_job_compiles_to_what_bears_on_matching() -> None:
     )
     compiled = compile_job(job)
     assert compiled.requirement == (
-        '{"identity":1,"isolation":"none","model":"m","requires":["all",["is","worker.id","s:w-7"]],"service":"comfyui"}'
+        '{"isolation":"none","model":"m","requires":["all",["is","worker.id","s:w-7"]],"service":"comfyui"}'
     )
     assert compiled.attributes == {
         "service": "comfyui",

@@ -1,12 +1,14 @@
 """Where a job's files are saved, whatever their names say."""
 
+import hashlib
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.cli.outputs import LONGEST_PART, safe_path, targets
+from shared.cli.outputs import LONGEST_PART, safe_path, targets, unspoilt
+from shared.wire.job import Output
 
 OUT = Path("/nowhere/out")
 
@@ -49,3 +51,17 @@ def test_long_name_keeps_its_ending() -> None:
     place = safe_path("ü" * 500 + ".png")
     assert place.suffix == ".png"
     assert len(place.name.encode()) <= LONGEST_PART
+
+
+def test_a_file_that_is_there_stays_and_the_next_is_saved_beside_it(tmp_path: Path) -> None:
+    place = tmp_path / "a.png"
+    first, second = (
+        Output("a.png", 3, hashlib.sha256(content).hexdigest(), "image/png") for content in (b"one", b"two")
+    )
+    assert unspoilt(place, first) == place
+    place.write_bytes(b"one")
+    assert unspoilt(place, first) == place, "it is saved already"
+    assert unspoilt(place, second) == tmp_path / "a-2.png"
+    (tmp_path / "a-2.png").mkdir()
+    (tmp_path / "a-3.png").symlink_to("nowhere")
+    assert unspoilt(place, second) == tmp_path / "a-4.png"

@@ -1,8 +1,9 @@
 """A job's way in words, and how far it is."""
 
 import pytest
+from rich.progress import Progress
 
-from shared.cli.progress import Lines, phrase, reached
+from shared.cli.progress import Bar, Lines, phrase, reached
 from shared.errors import Unavailable
 from shared.wire.views import Event
 
@@ -40,6 +41,33 @@ def test_lines_tell_progress_at_whole_tenths_and_an_outage_once(capsys: pytest.C
         lines.outage(Unavailable("gone"))
     told = capsys.readouterr().err.splitlines()
     assert told == ["active 0%", "active 12%", "active 21%", "active 30%", "waiting for the hub: gone"]
+
+
+UNWORKABLE = "pending: no registered worker can run it (muster explain says why)"
+
+
+def test_lines_tell_when_nobody_can_run_it_and_when_somebody_can_again(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = Lines()
+    for is_workable in (True, False, False, True, True):
+        lines.workable(is_workable=is_workable)
+    lines.event(event("claimed", "w-0"))
+    lines.workable(is_workable=False)  # read before the claim
+    assert capsys.readouterr().err.splitlines() == [UNWORKABLE, "pending: waits for a worker", "active on w-0"]
+
+
+def test_bar_says_that_nobody_can_run_it_while_it_waits() -> None:
+    progress = Progress(disable=True)
+    bar = Bar(progress)
+
+    def told() -> str:
+        return progress.tasks[0].description
+
+    bar.event(event("submitted"))
+    bar.workable(is_workable=False)
+    assert told() == UNWORKABLE
+    bar.event(event("claimed", "w-0"))
+    bar.workable(is_workable=False)
+    assert told() == "active on w-0"
 
 
 def test_nothing_is_told_when_quiet(capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,6 +3,7 @@
 import pytest
 from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException, ValidationException
 
+from hub.parameters import refused_parameters
 from hub.problems import problem_of
 from hub.requests import UnsupportedMediaType
 from shared.errors import Bug, Conflict, Invalid, Misconfigured, NotAllowed, NotFound, TooLarge, Unavailable
@@ -25,7 +26,7 @@ from shared.wire.fault import InvalidDocument
         (Unavailable("d", code="store_full"), 503, "store_full"),
         (NotFoundException(), 404, "not_found"),
         (MethodNotAllowedException(), 405, "method_not_allowed"),
-        (ValidationException(), 400, "invalid_request"),
+        (ValidationException(), 400, "invalid_parameter"),
         (HTTPException(status_code=413), 413, "too_large"),
         (Bug("the secret of it"), 500, "bug"),
         (KeyError("the secret of it"), 500, "bug"),
@@ -45,5 +46,7 @@ def test_pointer_and_detail_are_the_documents_fault() -> None:
 
 
 def test_refused_parameters_are_named() -> None:
-    problem = problem_of(ValidationException(extra=[{"key": "limit", "message": "Expected `int` <= 1000"}]))
-    assert problem.detail == "limit: Expected `int` <= 1000"
+    faults = [{"key": "limit", "message": "Expected `int` <= 1000"}, {"key": "x", "message": "Bad"}]
+    problem = problem_of(refused_parameters(None, faults))
+    assert (problem.status, problem.code) == (400, "invalid_parameter")
+    assert problem.detail == "limit: expected int <= 1000; x: bad"

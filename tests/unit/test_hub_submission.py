@@ -75,7 +75,6 @@ def test_payload_is_in_its_normal_shape() -> None:
         ({"service": "simulation", "requires": {"gpu": {"memory_gb": {"gte2": 1}}}}, "invalid_requirement", None),
         ({"service": "simulation", "payload": {"step": 1}}, "invalid_payload", "/payload/step"),
         ({"service": "simulation", "timeout_s": 3601}, "timeout_over_limit", "/timeout_s"),
-        ({"service": "simulation", "depends_on": ["default-1"]}, "not_supported_yet", "/depends_on"),
         ({"service": "simulation", "webhook": "https://x"}, "not_supported_yet", "/webhook"),
         ({"service": "simulation", "pool": "hub"}, "invalid_pool", "/pool"),
         ({"jobs": []}, "invalid_batch", "/jobs"),

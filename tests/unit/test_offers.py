@@ -71,6 +71,26 @@ async def test_a_service_that_is_looked_for_is_offered_from_when_it_is_found() -
     assert offered(offers) == (["y"], {"x": "it crashed"})
 
 
+async def test_offering_nothing_is_told_once_with_the_reasons() -> None:
+    service = Service("x", healthy=False)
+    offers = of(service)
+    with capture_logs() as logs:
+        await offers.survey()
+        await offers.survey()
+        service.state = ServiceState(healthy=True)
+        await offers.survey()
+        service.state = ServiceState(healthy=False, reason="it crashed")
+        await offers.survey()
+    told = [(line["event"], line["log_level"], line["reasons"]) for line in logs]
+    assert told == [("agent.offers_nothing", "warning", {"x": reason}) for reason in ("it is off", "it crashed")]
+
+
+async def test_offering_something_is_nothing_to_warn_of() -> None:
+    with capture_logs() as logs:
+        await of(Service("x", healthy=False), Service("y", healthy=True)).survey()
+    assert logs == []
+
+
 async def test_a_survey_that_finds_nothing_new_says_so() -> None:
     offers = of(Service("x", healthy=True))
     assert [await offers.survey(), await offers.survey()] == [True, False]

@@ -7,7 +7,7 @@ import pytest
 from shared.wire.compiled import compile_job, compile_worker, read_worker
 from shared.wire.job import JobRequest
 from shared.wire.match import takes
-from shared.wire.near_miss import memory_warning
+from shared.wire.near_miss import memory_warning, miss_in_words, shortfall
 from shared.wire.why import Why, why
 
 WORKER = {
@@ -131,7 +131,24 @@ def test_a_match_needs_no_words() -> None:
     ],
 )
 def test_asking_for_a_card_s_nominal_memory_is_warned_of(requires: Any, warned: str | None) -> None:
-    sizes = (79.6, 22.5, "24", None)
-    capabilities = [compile_worker(read_worker({"gpu": {"memory_gb": size}})).capability for size in sizes]
-    warning = memory_warning(compile_job(JobRequest(service="a", requires=requires)), capabilities)
+    warning = memory_warning(compile_job(JobRequest(service="a", requires=requires)), [79.6, 22.5])
     assert warning is None if warned is None else warning is not None and warned in warning
+
+
+@pytest.mark.parametrize(
+    ("requires", "text", "short"),
+    [
+        ({"gpu.memory_gb": 32}, "2 workers have gpu.memory_gb 16, at least 32 wanted", 0.5),
+        ({"gpu.nvlink": True}, "2 workers have no gpu.nvlink, exactly true wanted", None),
+        ({"gpu.mig": True}, "2 workers have gpu.mig false, exactly true wanted", None),
+        ({"gpu.driver": {"gte": "560"}}, '2 workers have gpu.driver "550.1", at least version "560" wanted', None),
+        ({"any_of": []}, "2 workers have all but this: none of 0 alternatives holds", None),
+    ],
+)
+def test_a_miss_is_told_with_its_number_of_workers(requires: Any, text: str, short: float | None) -> None:
+    job, worker = compile_job(JobRequest(service="comfyui", requires=requires)), compile_worker(read_worker(WORKER))
+    verdict = takes(job, worker)
+    found = why(verdict, job, worker)
+    assert found is not None
+    assert miss_in_words(found, 2) == text
+    assert shortfall(verdict, job, found.found) == short
