@@ -28,7 +28,7 @@ class Broker(Protocol):
         """Signals `(pool, signal, id)` for the agent; empty after `timeout_s` without one."""
         ...
 
-    async def claim(self, pool: str, worker_id: str, *, park: bool = True) -> Claimed | None:
+    async def claim(self, pool: str, worker_id: str) -> Claimed | None:
         """The best job for the worker; None: nothing, and it is parked. Raises: NotFound, when it isn't registered."""
         ...
 

@@ -10,6 +10,7 @@ import httpx2
 
 from agent.assembly import Wiring, assemble, offers_of
 from agent.backoff import Dice
+from agent.bundle import Bundle
 from agent.config import AgentConfig
 from agent.connectors.base import Connector
 from agent.detect import Machine, detect
@@ -23,7 +24,6 @@ from shared.clock import Clock
 from shared.errors import Misconfigured
 from shared.log import get
 from shared.store.connection import Store
-from shared.store.workers import Workers
 from shared.wire.worker import WorkerFacts
 
 __all__ = ["Surroundings", "enrol", "run", "survey"]
@@ -112,10 +112,10 @@ async def _wiring(config: AgentConfig, around: Surroundings, identity: Identity)
     """Open connections; closed when the block ends."""
     async with AsyncExitStack() as stack:
         connectors = await stack.enter_async_context(_connectors(config, around.environ))
-        store = Store.at(config.hub_redis_url or identity.store_url)
+        store = Store.at(config.hub_redis_url or identity.store_url, connections=1)
         stack.push_async_callback(store.close)
-        workers = Workers(store)
-        stack.push_async_callback(workers.close)
+        broker = Bundle(store)
+        stack.push_async_callback(broker.close)
         hub = Hubs().to(identity.hub_url, identity.key)
         stack.push_async_callback(hub.close)
         timeout = httpx2.Timeout(READ_TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
@@ -126,7 +126,7 @@ async def _wiring(config: AgentConfig, around: Surroundings, identity: Identity)
             pools=identity.pools,
             machine=await detect(config, environ=around.environ),
             connectors=connectors,
-            broker=workers,
+            broker=broker,
             hub=hub,
             web=web,
             state_dir=around.state_dir,

@@ -16,8 +16,10 @@ from shared import __version__
 from shared.clock import Clock
 from shared.store.access import Access
 from shared.store.artifacts import ArtifactRecords
+from shared.store.classes import Classes
 from shared.store.connection import Store
 from shared.store.events import Events
+from shared.store.explain import Explain
 from shared.store.fleet import Fleet
 from shared.store.jobs import Jobs
 from shared.store.pools import Pools
@@ -51,12 +53,14 @@ def _parts(config: HubConfig, store: Store, address: StoreAddress, *, feed: Even
         store=store,
         jobs=Jobs(store),
         fleet=Fleet(store),
+        explain=Explain(store),
+        classes=Classes(store),
         pools=Pools(store, lease_ms=config.lease_s * 1000),
         access=Access(store, clock),
         records=ArtifactRecords(store),
         artifacts=Artifacts(open_artifact_store(config.artifacts_url, config.data_dir)),
         feed=feed,
-        metrics=Metrics(__version__),
+        metrics=Metrics(__version__, clock),
         store_address=address,
         root_secret=config.ws_auth_token,
         metrics_open=config.metrics_open,

@@ -1,121 +1,121 @@
-"""Who could run a job, and what keeps the others from it: the matcher's own verdicts, counted.
+"""Who could run a job, what a worker could run, and what keeps them apart: the store's verdicts as answers.
 
-- At most 1,000 workers are asked; `checked` says how many, `complete` whether that was all.
+- Nothing is judged here: the matcher in the store is asked, by the same code that hands out jobs.
 - Workers that the same condition keeps away are one reason with a number.
 """
 
-from collections import Counter
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from hub.fleet_pages import MAX_WORKERS, workers_of
 from hub.submission import Draft
-from shared.store.fleet import Fleet
-from shared.wire.compiled import CompiledJob, CompiledWorker, compile_job, compile_worker
+from shared.store.explain import Explain, Position, Refusal, WaitingVerdicts, WorkerVerdicts
+from shared.wire.compiled import CompiledJob, compile_job
 from shared.wire.job import JobRequest
-from shared.wire.match import takes
-from shared.wire.near_miss import memory_warning
+from shared.wire.near_miss import memory_warning, miss_in_words
 from shared.wire.states import JobState, WorkerState
-from shared.wire.views import JobView, WorkerView
-from shared.wire.why import Why, why
-from shared.wire.worker import WorkerFacts
+from shared.wire.views import (
+    ClassReason,
+    Explanation,
+    JobView,
+    NearMiss,
+    Reason,
+    WaitingJobs,
+    WorkerExplanation,
+    WorkerView,
+)
+from shared.wire.why import Why
 
-__all__ = ["Explanation", "Reason", "explain", "explain_draft", "explain_job"]
+__all__ = ["explain_draft", "explain_job", "explain_worker"]
 
 MAX_REASONS = 20
 
-#: worker state → the word of the verdict
-_WORDS = {
-    WorkerState.IDLE: "idle",
-    WorkerState.BUSY: "busy",
-    WorkerState.DRAINING: "draining",
-    WorkerState.SUSPENDED: "suspended",
-    WorkerState.LOST: "offline",
-    WorkerState.GONE: "offline",
-}
 
-
-class Reason(msgspec.Struct, frozen=True):
-    """Why some workers can't."""
-
-    why: Why
-    #: how many it keeps away
-    workers: int
-
-
-class Explanation(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Who could run a job now."""
-
-    #: verdict → workers: `idle`, `busy`, `draining`, `suspended`, `offline`, `cannot`
-    workers: dict[str, int]
-    #: why those that cannot can't, the commonest first
-    reasons: tuple[Reason, ...]
-    #: what the client should know
-    warnings: tuple[str, ...]
-    #: workers asked
-    checked: int
-    #: were these all?
-    complete: bool
-    #: of a dry run: the job would be accepted
-    valid: bool | None = None
-    #: of a job that is stored
-    job_id: str | None = None
-    state: JobState | None = None
-
-
-async def explain_draft(fleet: Fleet, pool: str, draft: Draft) -> Explanation:
+async def explain_draft(explain: Explain, pool: str, draft: Draft) -> Explanation:
     """The dry run of a job not yet submitted. Raises: Unavailable."""
-    found = await explain(fleet, pool, compile_job(draft.request))
-    return msgspec.structs.replace(found, valid=True)
+    job = compile_job(draft.request)
+    verdicts = await explain.workers(pool, job)
+    return msgspec.structs.replace(_explanation(pool, job, verdicts), valid=True)
 
 
-async def explain_job(fleet: Fleet, job: JobView) -> Explanation:
-    """The same for a stored job. Raises: Unavailable."""
-    request = msgspec.convert(job.spec, JobRequest)
-    found = await explain(fleet, job.pool, compile_job(request))
-    return msgspec.structs.replace(found, job_id=job.id, state=job.state)
+async def explain_job(explain: Explain, job: JobView) -> Explanation:
+    """The same for a stored job, and where it stands if it is pending. Raises: Unavailable."""
+    asked = compile_job(msgspec.convert(job.spec, JobRequest))
+    verdicts = await explain.workers(job.pool, asked, job_id=job.id)
+    found = msgspec.structs.replace(_explanation(job.pool, asked, verdicts), job_id=job.id, state=job.state)
+    if job.state is not JobState.PENDING:
+        return found
+    position = await explain.position(job.pool, job.id, verdicts.classes)
+    return found if position is None else _with_position(found, position)
 
 
-async def explain(fleet: Fleet, pool: str, job: CompiledJob) -> Explanation:
-    """Every worker's verdict, counted. Raises: Unavailable."""
-    words: Counter[str] = Counter(dict.fromkeys((*_WORDS.values(), "cannot"), 0))
-    reasons: Counter[bytes] = Counter()
-    capabilities: set[str] = set()
-    async for view in workers_of(fleet, pool):
-        worker = compile_worker(_facts(view))
-        capabilities.add(worker.capability)
-        word, reason = _verdict(view, job, worker)
-        words[word] += 1
-        if reason is not None:
-            reasons[msgspec.json.encode(reason)] += 1
-    checked = words.total()
-    return Explanation(
-        workers=dict(words),
-        reasons=tuple(
-            Reason(msgspec.json.decode(text, type=Why), count) for text, count in reasons.most_common(MAX_REASONS)
-        ),
-        warnings=tuple(_warnings(words, memory_warning(job, capabilities), pool)),
-        checked=checked,
-        complete=checked < MAX_WORKERS,
+async def explain_worker(explain: Explain, worker: WorkerView) -> WorkerExplanation:
+    """What the worker could run of what waits, and why not the rest. Raises: NotFound, Unavailable."""
+    verdicts = await explain.waiting(worker.pool, worker.id)
+    return WorkerExplanation(
+        worker_id=worker.id,
+        state=worker.state,
+        jobs=verdicts.able_jobs,
+        classes=verdicts.able_classes,
+        waiting=tuple(WaitingJobs(one.service, one.jobs, one.first_job_id) for one in verdicts.able),
+        reasons=tuple(_class_reasons(verdicts, worker)),
+        warnings=tuple(_worker_warnings(worker)),
+        complete=verdicts.complete,
     )
 
 
-def _verdict(view: WorkerView, job: CompiledJob, worker: CompiledWorker) -> tuple[str, Why | None]:
-    service = job.attributes["service"]
-    if view.state not in {WorkerState.LOST, WorkerState.GONE} and service in view.suspended:
-        return "suspended", None
-    verdict = takes(job, worker)
-    return (_WORDS[view.state], None) if verdict.match else ("cannot", why(verdict, job, worker))
+def _explanation(pool: str, job: CompiledJob, verdicts: WorkerVerdicts) -> Explanation:
+    return Explanation(
+        workers=verdicts.counts,
+        reasons=tuple(Reason(one.why, one.workers) for one in verdicts.refusals[:MAX_REASONS]),
+        nearest=_nearest(verdicts.refusals),
+        warnings=tuple(_warnings(pool, job, verdicts)),
+        checked=sum(verdicts.counts.values()),
+        complete=verdicts.complete,
+        workable=verdicts.workable,
+        paused=verdicts.paused,
+    )
 
 
-def _facts(view: WorkerView) -> WorkerFacts:
-    return WorkerFacts(view.id, view.capability, accepts=view.accepts, identity=view.identity)
+def _with_position(found: Explanation, position: Position) -> Explanation:
+    return msgspec.structs.replace(
+        found, position=position.place, position_exact=position.exact, workable=position.workable
+    )
 
 
-def _warnings(words: Counter[str], near_miss: str | None, pool: str) -> list[str]:
-    warnings: list[str] = []
-    if not words.total():
-        warnings.append(f"no worker is registered in pool {pool!r}: the job waits until one is")
-    elif words["cannot"] == words.total():
-        warnings.append("no registered worker can run it: the job waits until one can")
-    return warnings + ([near_miss] if near_miss else [])
+def _nearest(refusals: Sequence[Refusal]) -> NearMiss | None:
+    """The smallest thing that, alone, keeps workers away: the number least off, else what keeps most of them away."""
+    alone = [one for one in refusals if one.alone]
+    if not alone:
+        return None
+    best = min(alone, key=lambda one: (one.short is None, one.short or 0.0, -one.alone))
+    return NearMiss(miss_in_words(best.why, best.alone), best.alone, best.why)
+
+
+def _warnings(pool: str, job: CompiledJob, verdicts: WorkerVerdicts) -> Iterator[str]:
+    total = sum(verdicts.counts.values())
+    if not total:
+        yield f"no worker is registered in pool {pool!r}: the job waits until one is"
+    elif verdicts.counts["cannot"] == total:
+        yield "no registered worker can run it: the job waits until one can"
+    if verdicts.paused:
+        yield f"service {job.attributes['service']!r} is paused: its jobs wait until it is resumed"
+    if slip := memory_warning(job, verdicts.sizes_gb):
+        yield slip
+
+
+def _class_reasons(verdicts: WaitingVerdicts, worker: WorkerView) -> Iterator[ClassReason]:
+    for one in verdicts.refusals[:MAX_REASONS]:
+        suspension = worker.suspended.get(one.service) if one.why.part in {"service", "suspended"} else None
+        text = f"the worker is suspended for {one.service!r}: {suspension}"
+        why = Why("suspended", None, one.why.wanted, None, text) if suspension else one.why
+        yield ClassReason(why, one.classes, one.jobs)
+
+
+def _worker_warnings(worker: WorkerView) -> Iterator[str]:
+    if worker.state in {WorkerState.LOST, WorkerState.GONE}:
+        yield "its agent isn't heard of: it gets no job until it is"
+    if worker.state is WorkerState.DRAINING:
+        yield "it drains: it gets no job until it is resumed"
+    for service, reason in worker.suspended.items():
+        yield f"it is suspended for {service!r}: {reason}"

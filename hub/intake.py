@@ -1,7 +1,8 @@
 """A submitted body's way into the store: read, hold against what there is, store, show. Holds no rules of its own."""
 
 import asyncio
-from contextlib import aclosing
+from collections.abc import Iterator
+from contextlib import aclosing, contextmanager
 from functools import partial
 
 import msgspec
@@ -13,10 +14,11 @@ from hub.submission import BUILT_IN_SERVICES, Body, Draft, Known, read_body
 from shared.errors import Conflict, Invalid, Unavailable
 from shared.store.jobs import PreparedJob, Submitted
 from shared.wire.access import Principal
+from shared.wire.job import JobRequest
 from shared.wire.states import FINAL_STATES, JobState
 from shared.wire.views import Event, JobView
 
-__all__ = ["check_known", "read_submission", "store_jobs", "wait_until_final"]
+__all__ = ["check_known", "check_stored", "read_submission", "store_jobs", "wait_until_final"]
 
 POLL_S = 5.0
 _FINAL_EVENTS = frozenset(f"job.{state}" for state in FINAL_STATES)
@@ -65,7 +67,7 @@ async def store_jobs(parts: HubParts, body: Body) -> tuple[list[JobView], bool]:
 
 
 async def wait_until_final(parts: HubParts, job: JobView, cursor: str, timeout_s: float) -> JobView:
-    """The job when it is final, or as it is after `timeout_s` or when the hub stops.
+    """The job when it is final, or as it is (without history) after `timeout_s` or when the hub stops.
 
     Args:
         parts: the hub's.
@@ -84,12 +86,31 @@ async def wait_until_final(parts: HubParts, job: JobView, cursor: str, timeout_s
                     break
     except TimeoutError:
         pass
-    return await _current(parts, job)
+    found = await _current(parts, job)
+    return found if found.state in FINAL_STATES else _of_one_moment(found)
+
+
+async def check_stored(parts: HubParts, body: Body) -> None:
+    """Hold every job against the jobs there are: dependencies, workflows, idempotency keys.
+
+    Raises:
+        Conflict, Invalid: as storing would.
+        Unavailable: the store doesn't answer.
+    """
+    with _pointing_into(body):
+        await parts.jobs.check(body.pool, [draft.prepare(parts.ulids.job_id(body.pool)) for draft in body.drafts])
 
 
 async def _submit(parts: HubParts, body: Body, prepared: list[PreparedJob]) -> list[Submitted]:
-    try:
+    with _pointing_into(body):
         return await parts.jobs.submit(body.pool, prepared)
+
+
+@contextmanager
+def _pointing_into(body: Body) -> Iterator[None]:
+    """The store speaks of a batch; the pointer into a single job has no index."""
+    try:
+        yield
     except (Conflict, Invalid) as error:
         if body.batch or error.pointer is None:
             raise
@@ -100,11 +121,20 @@ async def _submit(parts: HubParts, body: Body, prepared: list[PreparedJob]) -> l
 async def _looked_up(
     parts: HubParts, views: list[JobView], submitted: list[Submitted], *, batch: bool
 ) -> list[JobView]:
-    """The store is asked for a single job and for repeated ones; a batch's new jobs are as they were accepted."""
+    """A batch's new jobs are as they were accepted, unless they depend on others; any other job is looked up."""
     return [
-        view if batch and one.created else await _current(parts, view)
+        view if batch and one.created and view.state is not JobState.BLOCKED else await _seen(parts, view)
         for view, one in zip(views, submitted, strict=True)
     ]
+
+
+async def _seen(parts: HubParts, view: JobView) -> JobView:
+    return _of_one_moment(await _current(parts, view))
+
+
+def _of_one_moment(job: JobView) -> JobView:
+    """The job without what is read after its state, and so may be newer than it."""
+    return msgspec.structs.replace(job, history=None, result=None)
 
 
 async def _current(parts: HubParts, job: JobView) -> JobView:
@@ -115,13 +145,19 @@ async def _current(parts: HubParts, job: JobView) -> JobView:
         return job
 
 
+def _first_state(request: JobRequest) -> JobState:
+    if request.depends_on:
+        return JobState.BLOCKED
+    return JobState.SCHEDULED if request.delay_s else JobState.PENDING
+
+
 def _accepted(draft: Draft, one: Submitted, now_ms: int) -> JobView:
     request = draft.request
     return JobView(
         id=one.job_id,
         pool=request.pool or "",
         service=request.service,
-        state=JobState.SCHEDULED if request.delay_s else JobState.PENDING,
+        state=_first_state(request),
         priority=request.priority or 0,
         attempts=0,
         max_attempts=request.max_attempts,

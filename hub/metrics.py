@@ -9,7 +9,10 @@ from collections.abc import Iterable
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from hub.class_gauges import ClassGauges
+from shared.clock import Clock
 from shared.errors import Unavailable
+from shared.store.classes import Classes
 from shared.store.fleet import Fleet
 from shared.store.pools import Pools
 
@@ -26,9 +29,10 @@ class Metrics:
 
     Args:
         version: the hub's.
+        clock: the time.
     """
 
-    def __init__(self, version: str) -> None:
+    def __init__(self, version: str, clock: Clock) -> None:
         self._registry = CollectorRegistry()
         self._requests = self._counter("requests", "Answers by route and status.", ["method", "route", "status"])
         self._seconds = Histogram(
@@ -40,6 +44,7 @@ class Metrics:
         )
         self._jobs = self._gauge("jobs", "Jobs that are kept, by state.", ["pool", "service", "state"])
         self._workers = self._gauge("workers", "Registered workers, by state.", ["pool", "state"])
+        self._classes = ClassGauges(self._registry, clock)
         self._store_up = self._gauge("store_up", "1: the store answered this scrape.", [])
         self._gauge("hub", "The hub's version.", ["version"]).labels(version).set(1)
 
@@ -48,13 +53,15 @@ class Metrics:
         self._requests.labels(method, route, str(status)).inc()
         self._seconds.labels(method, route).observe(seconds)
 
-    async def text(self, fleet: Fleet, pools: Pools) -> bytes:
+    async def text(self, fleet: Fleet, pools: Pools, classes: Classes) -> bytes:
         """All figures in Prometheus' text format; without the store's when it is down."""
         self._jobs.clear()
         self._workers.clear()
         try:
-            for pool in sorted(await pools.names()):
+            names = sorted(await pools.names())
+            for pool in names:
                 await self._read_pool(fleet, pool)
+            await self._classes.read(classes, names)
             self._store_up.set(1)
         except Unavailable:
             self._store_up.set(0)

@@ -14,7 +14,9 @@ from hub.submission import Rules
 from shared.clock import Clock
 from shared.store.access import Access
 from shared.store.artifacts import ArtifactRecords
+from shared.store.classes import Classes
 from shared.store.connection import Store
+from shared.store.explain import Explain
 from shared.store.fleet import Fleet
 from shared.store.jobs import Jobs
 from shared.store.pools import Pools
@@ -32,6 +34,8 @@ class HubParts:
     store: Store
     jobs: Jobs
     fleet: Fleet
+    explain: Explain
+    classes: Classes
     pools: Pools
     access: Access
     records: ArtifactRecords

@@ -32,6 +32,9 @@ __all__ = ["serve"]
 ADDRESS_FILE = "hub.json"
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
+#: what to do about a store that takes few connections: two an agent, and some for hubs
+MORE_CLIENTS = "raise it on the store: CONFIG SET maxclients 20500 is room for 10,000 agents"
+
 _log = log.get(__name__)
 
 
@@ -69,7 +72,10 @@ async def _prepare_store(parts: HubParts) -> None:
     facts.check()
     functions = await library.install(parts.store)
     await parts.pools.prepare()
-    _log.info("store.ready", product=facts.product, version=facts.version, functions=functions.installed)
+    room = {"functions": functions.installed, "most_agents": facts.most_agents}
+    _log.info("store.ready", product=facts.product, version=facts.version, **room)
+    if facts.has_little_room:
+        _log.warning("store.few_clients", maxclients=facts.max_clients, remedy=MORE_CLIENTS)
 
 
 async def _listen(config: HubConfig, parts: HubParts) -> None:

@@ -14,11 +14,12 @@ import msgspec
 from shared.errors import TooLarge
 from shared.store.jobs import PreparedJob
 from shared.store.keys import HUB
-from shared.wire.compiled import compile_job
+from shared.wire.compiled import CompiledJob, compile_job
 from shared.wire.decode import decode, decode_job
 from shared.wire.fault import InvalidDocument
 from shared.wire.job import JobRequest
 from shared.wire.payloads import PAYLOAD_TYPES, check_payload
+from shared.wire.terms import encode_terms
 from shared.wire.words import nearest
 
 __all__ = ["BUILT_IN_SERVICES", "Body", "Draft", "Known", "Rules", "read_body"]
@@ -56,8 +57,7 @@ class Draft(msgspec.Struct, frozen=True):
     request: JobRequest
     #: JSON text of the payload in its normal shape
     payload: bytes
-    #: compiled requirement
-    requirement: str
+    compiled: CompiledJob
     #: pointer to the job in the body: `` or `/jobs/3`
     at: str = ""
 
@@ -87,7 +87,8 @@ class Draft(msgspec.Struct, frozen=True):
         key = self.request.idempotency_key
         return PreparedJob(
             job_id=job_id,
-            requirement=self.requirement,
+            requirement=self.compiled.requirement,
+            terms=encode_terms(self.request, self.compiled.prefers),
             spec=msgspec.json.encode(self.spec()),
             payload=self.payload,
             idempotency_key=key,
@@ -182,7 +183,7 @@ def _read_job(
         _check_carried_out(request)
         request = _with_defaults(request, rules, choose_pool(request.pool), header_key)
         payload = _encode_payload(request, at)
-        return Draft(request, payload, compile_job(request).requirement, at)
+        return Draft(request, payload, compile_job(request), at)
     except InvalidDocument as fault:
         raise fault.below(at) from None
 
@@ -190,7 +191,7 @@ def _read_job(
 def _check_carried_out(request: JobRequest) -> None:
     if request.pool == HUB:
         raise InvalidDocument("invalid_pool", f"no pool may be called {HUB!r}", "/pool")
-    for field in ("depends_on", "prefers", "webhook"):
+    for field in ("webhook",):
         if getattr(request, field):
             raise InvalidDocument("not_supported_yet", f"{field!r} isn't supported yet: leave it out", f"/{field}")
 

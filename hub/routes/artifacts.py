@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 import msgspec
 from litestar import HttpMethod, Request, Response, get, post, put, route
+from litestar.exceptions import HTTPException
 from litestar.params import FromPath, QueryParameter
 from litestar.response import Stream
 
@@ -119,7 +120,9 @@ async def _served(
     try:
         part = _part(request, record, headers["ETag"])
     except Unsatisfiable:
-        return Response(None, status_code=416, headers={"Content-Range": f"bytes */{record.bytes}"})
+        detail = f"the file has {record.bytes} bytes, and none of them is in the range asked for"
+        known_size = {"Content-Range": f"bytes */{record.bytes}"}
+        raise HTTPException(detail, status_code=416, headers=known_size) from None
     headers["Content-Length"] = str(part.length if part else record.bytes)
     if part:
         headers["Content-Range"] = f"bytes {part.start}-{part.end - 1}/{record.bytes}"

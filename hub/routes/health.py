@@ -62,7 +62,8 @@ async def get_version() -> Version:
 async def get_metrics(request: Request[Any, Any, Any]) -> Response[bytes]:
     """Figures for Prometheus."""
     parts = parts_of(request)
-    return Response(await parts.metrics.text(parts.fleet, parts.pools), headers={"Content-Type": CONTENT_TYPE})
+    text = await parts.metrics.text(parts.fleet, parts.pools, parts.classes)
+    return Response(text, headers={"Content-Type": CONTENT_TYPE})
 
 
 ROUTES = [get_health, get_readiness, get_version, get_metrics]

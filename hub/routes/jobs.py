@@ -7,8 +7,8 @@ from litestar import Request, Response, get, post
 from litestar.params import FromPath, HeaderParameter, QueryParameter
 
 from hub.auth import needs, principal_of, require_pool
-from hub.explain import Explanation, explain_draft, explain_job
-from hub.intake import check_known, read_submission, store_jobs, wait_until_final
+from hub.explain import explain_draft, explain_job
+from hub.intake import check_known, check_stored, read_submission, store_jobs, wait_until_final
 from hub.job_views import result_of, with_urls
 from hub.openapi import JobBatch, takes
 from hub.parts import HubParts, parts_of
@@ -19,7 +19,7 @@ from shared.store.jobs import JobFilter, pool_of_job
 from shared.wire.access import Scope
 from shared.wire.job import JobRequest, JobResult
 from shared.wire.states import FINAL_STATES, JobState
-from shared.wire.views import JobPage, JobView
+from shared.wire.views import Explanation, JobPage, JobView
 
 __all__ = ["ROUTES"]
 
@@ -80,7 +80,8 @@ async def check_jobs(request: Request[Any, Any, Any]) -> Explanation | Checked:
     parts = parts_of(request)
     body = read_submission(parts, await json_body(request), principal_of(request))
     await check_known(parts, body)
-    found = [await explain_draft(parts.fleet, body.pool, draft) for draft in body.drafts]
+    await check_stored(parts, body)
+    found = [await explain_draft(parts.explain, body.pool, draft) for draft in body.drafts]
     return Checked(valid=True, jobs=tuple(found)) if body.batch else found[0]
 
 
@@ -106,8 +107,13 @@ async def list_jobs(  # noqa: PLR0913 - one argument a query parameter
 
 @get("/v1/jobs/{job_id:str}", opt=needs(Scope.JOBS_READ))
 async def get_job(request: Request[Any, Any, Any], job_id: FromPath[str]) -> JobView:
-    """A job with its state, progress, history and result."""
-    return with_urls(await _parts_for(request, job_id).jobs.get(job_id))
+    """A job with its state, progress, history and result, and while it is pending its position."""
+    parts = _parts_for(request, job_id)
+    job = with_urls(await parts.jobs.get(job_id))
+    if job.state is not JobState.PENDING:
+        return job
+    position = await parts.explain.glance(job.pool, job.id)
+    return msgspec.structs.replace(job, position=position.place if position else None)
 
 
 @get("/v1/jobs/{job_id:str}/payload", opt=needs(Scope.JOBS_READ))
@@ -125,9 +131,9 @@ async def get_result(request: Request[Any, Any, Any], job_id: FromPath[str]) -> 
 
 @get("/v1/jobs/{job_id:str}/explain", opt=needs(Scope.JOBS_READ))
 async def get_explanation(request: Request[Any, Any, Any], job_id: FromPath[str]) -> Explanation:
-    """Who could run the job, and why the others can't."""
+    """Who could run the job, why the others can't, and where it stands."""
     parts = _parts_for(request, job_id)
-    return await explain_job(parts.fleet, await parts.jobs.get(job_id))
+    return await explain_job(parts.explain, await parts.jobs.get(job_id))
 
 
 @post("/v1/jobs/{job_id:str}/cancel", opt=needs(Scope.JOBS_CONTROL), status_code=200)

@@ -7,10 +7,11 @@ from litestar import Request, get
 from litestar.params import FromPath
 
 from hub.auth import needs, principal_of, require_pool
+from hub.explain import explain_worker
 from hub.parts import parts_of
 from hub.requests import Limit, NameCursor, PoolName
 from shared.wire.access import Scope
-from shared.wire.views import WorkerView
+from shared.wire.views import WorkerExplanation, WorkerView
 
 __all__ = ["ROUTES"]
 
@@ -38,4 +39,14 @@ async def get_worker(request: Request[Any, Any, Any], worker_id: FromPath[str], 
     return await parts_of(request).fleet.worker(require_pool(principal_of(request), pool), worker_id)
 
 
-ROUTES = [list_workers, get_worker]
+@get("/v1/workers/{worker_id:str}/explain", opt=needs(Scope.AGENTS_READ))
+async def get_worker_explanation(
+    request: Request[Any, Any, Any], worker_id: FromPath[str], pool: PoolName = None
+) -> WorkerExplanation:
+    """Which waiting jobs the worker could run, and why not the rest."""
+    parts = parts_of(request)
+    worker = await parts.fleet.worker(require_pool(principal_of(request), pool), worker_id)
+    return await explain_worker(parts.explain, worker)
+
+
+ROUTES = [list_workers, get_worker, get_worker_explanation]

@@ -1,6 +1,7 @@
 """Agents and workers as a hub shows them."""
 
 from collections.abc import AsyncGenerator
+from typing import Any
 
 from shared.client.connection import Connection, quoted
 from shared.wire.views import AgentView, WorkerView
@@ -29,3 +30,8 @@ class Fleet:
     async def worker(self, worker_id: str, pool: str | None = None) -> WorkerView:
         """One worker. Raises: NotFound, Unavailable."""
         return await self._connection.get(f"/v1/workers/{quoted(worker_id)}", WorkerView, {"pool": pool})
+
+    async def explain(self, worker_id: str, pool: str | None = None) -> dict[str, Any]:
+        """What the worker could run of what waits, and why not the rest. Raises: NotFound, Unavailable."""
+        path = f"/v1/workers/{quoted(worker_id)}/explain"
+        return await self._connection.get(path, dict[str, Any], {"pool": pool})

@@ -2,7 +2,7 @@
 --
 --   key   "muster:{name}:", what all its keys begin with
 --   now   milliseconds
--- and what the key `pool` holds, one msgpack map read once per call:
+-- and what the key `pool` holds, one msgpack map:
 --   lease_ms, retain_completed_ms, retain_failed_ms, affinity_ms   settings
 --   significant   number of significant attributes: the version under which job classes are made
 --   wclass_seq    number of the newest worker class
@@ -26,13 +26,26 @@ do
     return string.match(key, '^muster:{[a-z0-9]+}:')
   end
 
+  local remembered = {} -- routing key → pool; only this library changes what it knows
+
+  local function read(key)
+    local prefix = pools.prefix(key)
+    local stored = redis.call('GET', prefix .. 'pool')
+    local pool = setmetatable(stored and cmsgpack.unpack(stored) or {}, DEFAULTED)
+    pool.key = prefix
+    return pool
+  end
+
   -- The pool of the key that routes the call.
   function pools.open(keys)
-    local key = pools.prefix(keys[1])
-    local stored = redis.call('GET', key .. 'pool')
-    local pool = stored and cmsgpack.unpack(stored) or {}
-    pool.key, pool.now = key, now_ms()
-    return setmetatable(pool, DEFAULTED)
+    local key, now = keys[1], now_ms()
+    local pool = remembered[key]
+    if not pool or now < pool.read_at or now - pool.read_at > LIMITS.remember_ms then
+      pool = read(key)
+      pool.read_at, remembered[key] = now, pool
+    end
+    pool.now, pool.pairs, pool.amnesty_at_ms = now, nil, nil
+    return pool
   end
 
   -- Is this the name of a setting?

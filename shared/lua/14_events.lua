@@ -55,8 +55,8 @@ do
     return text .. (extra ~= '' and ',' .. extra or '') .. '}\n'
   end
 
-  -- Keep in the job's history what its record is about to forget: the attempt's claim, and how it ended. The record tells
-  -- the current attempt and the end itself, so that a job which runs once has no history of its own to store.
+  -- Keep in the job's history what its record is about to forget: the attempt's claim, and how it ended. The record
+  -- tells the current attempt and the end itself, so that a job which runs once has no history of its own to store.
   function events.keep(pool, event, at_ms, job, more)
     local key, text = pool.key .. 'history:' .. job.id, line(event, at_ms, job, more)
     if job.claimed_at_ms then

@@ -60,6 +60,9 @@ do
   -- What was found at a path, as tests read it: {kind, text, number?, items?, scalar}. `raw` is {kind, text, more?}.
   local function entry(raw)
     local kind, more = raw[1], raw[3]
+    local is_sound = kind == 'n' and type(more) == 'number' or kind == 'l' and type(more) == 'table'
+      or kind ~= 'n' and kind ~= 'l'
+    if type(kind) ~= 'string' or type(raw[2]) ~= 'string' or not is_sound then error('no entry of a capability') end
     return {
       kind = kind, text = raw[2], scalar = kind ~= 'l' and kind ~= 'o',
       number = kind == 'n' and more or nil, items = kind == 'l' and documents.set(more) or nil,
@@ -68,6 +71,11 @@ do
 
   -- The entry of a plain text: how identities and a job's attributes are judged.
   documents.word = documents.remembered(function(text) return entry({'s', 's:' .. text}) end, 4194304)
+
+  local OPERANDS = {
+    order = {number = true, string = true}, set = {table = true}, glob = {string = true}, text = {string = true},
+    flag = {number = true},
+  }
 
   local PREPARE = {
     order = function(node)
@@ -83,6 +91,7 @@ do
   local function leaf(raw, number)
     local kind = documents.operands[raw[1]]
     if not kind then error('unknown operator in a compiled requirement: ' .. tostring(raw[1])) end
+    if type(raw[2]) ~= 'string' or not OPERANDS[kind][type(raw[3])] then error('no operand of ' .. raw[1]) end
     local node = {op = raw[1], path = raw[2], operand = raw[3], number = number}
     node.identity = documents.identity_paths[node.path]
     PREPARE[kind](node)
@@ -109,10 +118,15 @@ do
     end
   end
 
+  local ISOLATIONS = {none = true, loose = true, strict = true}
+
   -- What a job asks: {service, isolation, requires = tree, model?, model_path, address?}.
   documents.requirement = documents.remembered(function(text)
     local raw = cjson.decode(text)
     local requires = tree(raw.requires, 0)
+    if type(raw.service) ~= 'string' or not ISOLATIONS[raw.isolation] or raw.model and type(raw.model) ~= 'string' then
+      error('no service, isolation or model of a compiled requirement')
+    end
     return {
       service = raw.service, isolation = raw.isolation, model = raw.model, model_path = 'models.' .. raw.service,
       requires = requires, address = address(requires),
@@ -122,7 +136,7 @@ do
   -- What a job wishes of its worker beyond what it asks: a list of {node = tree, weight}.
   documents.wishes = documents.remembered(function(text)
     local list = {}
-    for i, raw in ipairs(cjson.decode(text)) do list[i] = {node = (tree(raw[1], 0)), weight = raw[2]} end
+    for i, raw in ipairs(cjson.decode(text)) do list[i] = {node = (tree(raw[1], 0)), weight = raw[2] + 0} end
     return list
   end, 4194304)
 
@@ -137,5 +151,17 @@ do
   documents.accepts = documents.remembered(function(text) return (tree(cjson.decode(text), 0)) end, 4194304)
 
   -- Who a worker is: path → text.
-  documents.identity = documents.remembered(function(text) return cjson.decode(text) end, 4194304)
+  documents.identity = documents.remembered(function(text)
+    local identity = cjson.decode(text)
+    for path, value in pairs(identity) do
+      if type(path) ~= 'string' or type(value) ~= 'string' then error('no identity') end
+    end
+    return identity
+  end, 4194304)
+
+  -- A JSON object that only a damaged store could hold otherwise: nothing then.
+  function documents.object(text)
+    local sound, object = pcall(cjson.decode, text)
+    return sound and type(object) == 'table' and object or {}
+  end
 end

@@ -26,7 +26,8 @@ do
   -- Does the worker serve this customer (nil: a job of nobody's)?
   local function serves(capability, customer_id)
     local allow, deny = capability['customers.allow'], capability['customers.deny']
-    if allow and next(allow.items) ~= nil and not (customer_id and lists(allow, customer_id)) then return false end
+    local is_bound = allow and allow.items and next(allow.items) ~= nil
+    if is_bound and not (customer_id and lists(allow, customer_id)) then return false end
     return not (customer_id and lists(deny, customer_id))
   end
 

@@ -16,19 +16,20 @@ do
   -- Attributes of a job that a worker may constrain: path → text.
   function classes.attributes(spec)
     local attributes = {service = spec.service, customer_id = spec.customer_id}
-    for key, value in pairs(spec.labels or {}) do attributes['labels.' .. key] = value end
-    if spec.workflow then attributes['workflow.id'] = spec.workflow.id end
+    local labels = type(spec.labels) == 'table' and spec.labels or {}
+    for key, value in pairs(labels) do attributes['labels.' .. key] = value end
+    if type(spec.workflow) == 'table' then attributes['workflow.id'] = spec.workflow.id end
     return attributes
   end
 
   -- The part of a job's attributes that splits classes: flat {path, value, ...}, by path. `spec` is JSON text.
   local function significant_part(pool, spec)
     if pool.significant == 0 then return {} end
-    local attributes, part = classes.attributes(cjson.decode(spec)), {}
+    local attributes, part = classes.attributes(documents.object(spec)), {}
     local paths = redis.call('SMEMBERS', pool.key .. 'significant')
     table.sort(paths)
     for _, path in ipairs(paths) do
-      if attributes[path] then
+      if type(attributes[path]) == 'string' then
         part[#part + 1] = path
         part[#part + 1] = attributes[path]
       end
@@ -107,6 +108,7 @@ do
     redis.call('DEL', key, pool.key .. 'waiting:' .. name)
     redis.call('ZREM', pool.key .. 'rises', name)
     redis.call('ZREM', pool.key .. 'unworkable', name)
+    redis.call('ZREM', pool.key .. 'unexamined', name)
   end
 
   local function load_job_class(pool, name)
@@ -155,7 +157,7 @@ do
       redis.call('HSET', pool.key .. 'wclass:' .. name, 'capability', capability, 'accepts', accepts,
         'without', without)
       redis.call('ZADD', pool.key .. 'wclasses', number, name)
-      redis.call('ZADD', pool.key .. 'timers', 0, 'workable')
+      timers.soon(pool, 'workable')
     end
     return name
   end
@@ -167,13 +169,14 @@ do
     if not sound or not readable then return nil end
     local without = {}
     for service in string.gmatch(stored.without or '', '%S+') do without[service] = true end
-    return {capability = capability, accepts = accepts, without = without}
+    return {name = name, capability = capability, accepts = accepts, without = without}
   end
 
   -- Is the worker class decoded already?
   function classes.knows_worker(name) return worker_classes[name] ~= nil end
 
-  -- The worker class of this name, or nil when there is none or it can't be read: {capability, accepts, without}.
+  -- The worker class of this name, or nil when there is none or it can't be read:
+  -- {name, capability, accepts, without}.
   function classes.worker(pool, name)
     local known = worker_classes[name]
     if known then return known end

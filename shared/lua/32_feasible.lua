@@ -50,7 +50,9 @@ do
 
   -- Is another worker than `worker_id` registered that can run the class?
   local function another_can(pool, worker_id, class)
-    for _, worker_class in ipairs(redis.call('ZRANGE', pool.key .. 'wclasses', 0, LIMITS.wake_classes - 1)) do
+    local witness = redis.call('HGET', pool.key .. 'class:' .. class.name, 'witness')
+    if witness and one_of_class_can(pool, worker_id, witness, class) then return true end
+    for _, worker_class in ipairs(redis.call('ZRANGE', pool.key .. 'wclasses', 0, LIMITS.others - 1)) do
       if feasible.classes(pool, worker_class, class.name) ~= 'no'
         and one_of_class_can(pool, worker_id, worker_class, class) then return true end
     end

@@ -99,6 +99,9 @@ do
   function queue.refresh(pool, class)
     local _, order = queue.head(pool, class)
     settle(pool, class, order)
-    if not order then redis.call('ZREM', pool.key .. 'unworkable', class) end
+    if not order then
+      redis.call('ZREM', pool.key .. 'unworkable', class)
+      redis.call('ZREM', pool.key .. 'unexamined', class)
+    end
   end
 end

@@ -1,7 +1,10 @@
--- Workable: is there a registered worker class that can run this job class? Only workable classes are looked at.
+-- Workable: is there a registered worker class that can run this job class? Jobs of which nobody can be run are hidden
+-- from claims.
 --
--- A workable class names its witness, one worker class that can run it. An unworkable class stands in `unworkable` with
--- the number of the last worker class examined, so that only newer ones need a look. Both go on stepwise.
+-- A workable class names its witness, one worker class that can run it. A class without one stands in `unworkable` (all
+-- worker classes there were have been examined: it is hidden) or in `unexamined` (not yet all: claims see it, and judge
+-- for themselves), with the number of the last worker class examined. Both go on stepwise: `unworkable` by timer when a
+-- new worker class comes, as jobs wait for that; `unexamined` as a chore.
 
 do
   -- Worker classes registered after number `after`, oldest first: flat {name, number, ...}.
@@ -14,6 +17,7 @@ do
     redis.call('HDEL', pool.key .. 'class:' .. class.name, 'hidden_at_ms')
     redis.call('SADD', pool.key .. 'witness:' .. witness, class.name)
     redis.call('ZREM', pool.key .. 'unworkable', class.name)
+    redis.call('ZREM', pool.key .. 'unexamined', class.name)
     queue.show(pool, class.name, class.service)
   end
 
@@ -23,16 +27,24 @@ do
     events.add(pool, event, {data = '{"class":"' .. class .. '","jobs":' .. int(jobs_waiting) .. '}'})
   end
 
-  -- Nobody among the worker classes up to number `seen`; `all`: there are no more.
-  local function not_found(pool, class, seen, all)
-    redis.call('ZADD', pool.key .. 'unworkable', seen, class.name)
-    redis.call('HDEL', pool.key .. 'class:' .. class.name, 'witness')
+  -- There are no more worker classes to examine: nobody can run the class.
+  local function hide(pool, class)
+    redis.call('ZADD', pool.key .. 'unworkable', pool.wclass_seq, class.name)
+    redis.call('ZREM', pool.key .. 'unexamined', class.name)
     queue.show(pool, class.name, class.service)
-    if not all then
-      redis.call('ZADD', pool.key .. 'timers', 0, 'workable')
-    elseif redis.call('HSETNX', pool.key .. 'class:' .. class.name, 'hidden_at_ms', int(pool.now)) == 1 then
+    if redis.call('HSETNX', pool.key .. 'class:' .. class.name, 'hidden_at_ms', int(pool.now)) == 1 then
       announce(pool, 'job.unworkable', class.name)
     end
+  end
+
+  -- Nobody among the worker classes up to number `seen`, but there are more.
+  local function put_off(pool, class, seen)
+    if redis.call('ZSCORE', pool.key .. 'unworkable', class.name) then
+      redis.call('ZADD', pool.key .. 'unworkable', seen, class.name)
+      return timers.soon(pool, 'workable')
+    end
+    redis.call('ZADD', pool.key .. 'unexamined', seen, class.name)
+    redis.call('ZADD', pool.key .. 'chores', 0, 'examine')
   end
 
   -- Look for a witness among the worker classes after number `after`, as far as this call's share of pairs goes.
@@ -48,13 +60,16 @@ do
       end
       after = candidates[i + 1]
     end
-    -- all seen: also numbers whose class is gone since
-    local all = #candidates < 2 * share
-    not_found(pool, class, all and pool.wclass_seq or after, all)
+    redis.call('HDEL', pool.key .. 'class:' .. class.name, 'witness')
+    if #candidates < 2 * share then
+      hide(pool, class)
+    else
+      put_off(pool, class, after)
+    end
     return #candidates / 2, nil
   end
 
-  -- A new class: it stands in `unworkable` unless a witness is found at once.
+  -- A new class, or one that lost its witness.
   function workable.new(pool, name)
     examine(pool, classes.job(pool, name), '0')
   end
@@ -65,12 +80,12 @@ do
     return since and tonumber(since) or nil
   end
 
-  -- One class that hasn't seen the newest worker class; answers what that cost, whether it is workable now, and whether
+  -- One class of a set, examined up to number `seen`; answers what that cost, whether it is workable now, and whether
   -- more is to be done about it.
-  local function look(pool, name, seen)
+  local function look(pool, set, name, seen)
     local class = classes.job(pool, name)
     if not class then
-      redis.call('ZREM', pool.key .. 'unworkable', name)
+      redis.call('ZREM', pool.key .. set, name)
       return 1, false
     end
     if class.version < pool.significant and queue.head(pool, name) then
@@ -78,19 +93,20 @@ do
       return LIMITS.reclass, false, queue.head(pool, name) ~= nil
     end
     local examined, witness = examine(pool, class, seen)
-    if witness then announce(pool, 'job.workable', name) end
+    if witness and set == 'unworkable' then announce(pool, 'job.workable', name) end
     return 1 + examined, witness ~= nil
   end
 
-  -- Unworkable classes that haven't seen the newest worker class: examine a bounded number of pairs.
+  -- Classes of a set that haven't seen the newest worker class: examine up to `budget` pairs.
   -- Answers the classes that became workable, and whether any is left.
-  function workable.step(pool)
-    local behind = redis.call('ZRANGEBYSCORE', pool.key .. 'unworkable', '-inf', '(' .. int(pool.wclass_seq),
-      'WITHSCORES', 'LIMIT', 0, LIMITS.examine)
-    local budget, now_workable, is_left = LIMITS.examine, {}, #behind == 2 * LIMITS.examine
+  function workable.step(pool, set, budget)
+    local behind = redis.call('ZRANGEBYSCORE', pool.key .. set, '-inf', '(' .. int(pool.wclass_seq),
+      'WITHSCORES', 'LIMIT', 0, budget)
+    local now_workable, is_left = {}, #behind == 2 * budget
+    pool.pairs = budget
     for i = 1, #behind, 2 do
       if budget <= 0 then return now_workable, true end
-      local cost, is_workable, is_unfinished = look(pool, behind[i], behind[i + 1])
+      local cost, is_workable, is_unfinished = look(pool, set, behind[i], behind[i + 1])
       budget, is_left = budget - cost, is_left or is_unfinished
       if is_workable then now_workable[#now_workable + 1] = behind[i] end
     end

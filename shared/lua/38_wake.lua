@@ -100,12 +100,12 @@ do
     if not worker then
       if not all_seen then
         local entry = 'look ' .. job_class .. ' ' .. int(first + LIMITS.wake_classes)
-        redis.call('ZADD', pool.key .. 'timers', 0, entry)
+        timers.soon(pool, entry)
       end
       return false
     end
     wake.unpark(pool, worker.class, worker.id)
-    redis.call('ZADD', pool.key .. 'timers', pool.now + LIMITS.wake_follow_ms, 'wake ' .. worker.id .. ' ' .. job_class)
+    timers.at(pool, pool.now + LIMITS.wake_follow_ms, 'wake ' .. worker.id .. ' ' .. job_class)
     redis.call('HSET', pool.key .. 'worker:' .. worker.id, 'waits', job_class)
     wake.signal(pool, worker.agent_id, 'job ' .. worker.id)
     return true
@@ -114,7 +114,7 @@ do
   -- Workers are to be woken for all waiting jobs of a class that has just become visible: the sweep does it in steps.
   function wake.rouse(pool, job_class)
     local waiting = redis.call('ZCARD', pool.key .. 'waiting:' .. job_class)
-    if waiting > 0 then redis.call('ZADD', pool.key .. 'timers', 0, 'rouse ' .. job_class .. ' ' .. int(waiting)) end
+    if waiting > 0 then timers.soon(pool, 'rouse ' .. job_class .. ' ' .. int(waiting)) end
   end
 
   -- One step of that: wake up to LIMITS.heavy workers of the `number` still to be woken.
@@ -124,7 +124,7 @@ do
     end
     if number > LIMITS.heavy then
       local left = int(number - LIMITS.heavy)
-      redis.call('ZADD', pool.key .. 'timers', 0, 'rouse ' .. job_class .. ' ' .. left)
+      timers.soon(pool, 'rouse ' .. job_class .. ' ' .. left)
     end
   end
 
@@ -140,7 +140,7 @@ do
   function wake.followed(pool, worker, job_class)
     local woken_for = worker.waits
     if not woken_for or woken_for == 'parked' then return end
-    redis.call('ZREM', pool.key .. 'timers', 'wake ' .. worker.id .. ' ' .. woken_for)
+    timers.drop(pool, 'wake ' .. worker.id .. ' ' .. woken_for)
     redis.call('HDEL', pool.key .. 'worker:' .. worker.id, 'waits')
     if job_class ~= woken_for and queue.head(pool, woken_for) then wake.one(pool, woken_for) end
   end

@@ -117,6 +117,20 @@ do
     return nil, false
   end
 
+  -- Heads of one order are steps of one workflow: the class of the first step among those that the worker can run.
+  function search.first_step(pool, worker, best)
+    local order = redis.call('ZSCORE', classes.heads(pool, best), best)
+    local tied = order and redis.call('ZRANGEBYSCORE', pool.key .. 'heads', order, order, 'LIMIT', 0, LIMITS.affinity)
+    local first, first_member = best, queue.head(pool, best)
+    for _, name in ipairs(tied or {}) do
+      local member = queue.head(pool, name)
+      if member and member < first_member and judge(pool, worker, name) == 'yes' then
+        first, first_member = name, member
+      end
+    end
+    return first
+  end
+
   -- Classes that the worker can run and whose head has the priority of the best one's and came within the window after
   -- it: up to LIMITS.affinity, the best one first. For pools with an affinity window.
   function search.near(pool, worker, best)

@@ -3,10 +3,10 @@
 do
   -- The record is one string, a msgpack map. Its fields, all but the first ten where they apply
   -- (shared/store/job_record.py says what each means):
-  --   state, service, class, priority, seq, order, fence, attempts, max_attempts, submitted_at_ms,
-  --   timeout_ms, step, worker_id, session, claimed_at_ms, lease_ms, timeout_at_ms, finished_at_ms, stall_ms, stall_at_ms,
-  --   due_at_ms, delay_ms, expires_at_ms, retention_ms, unworkable_after_ms, cancel_at_ms, failure_class, message, reaped,
-  --   ended, progress, open, has_dependants, prefers, customer_id, workflow, expires_in_ms
+  --   state, service, class, priority, seq, order, fence, attempts, max_attempts, submitted_at_ms, timeout_ms, step,
+  --   worker_id, session, claimed_at_ms, lease_ms, timeout_at_ms, finished_at_ms, stall_ms, stall_at_ms, due_at_ms,
+  --   delay_ms, expires_at_ms, retention_ms, unworkable_after_ms, cancel_at_ms, failure_class, message, reaped, ended,
+  --   progress, open, has_dependants, prefers, customer_id, workflow, expires_in_ms
 
   local FINAL = {completed = true, failed = true, cancelled = true}
   local WAITING = {blocked = true, scheduled = true, pending = true}
@@ -63,6 +63,12 @@ do
     return redis.call('GET', pool.key .. 'spec:' .. id) or '{}'
   end
 
+  -- Ids of the jobs that it depends on.
+  function jobs.depends_on(pool, id)
+    local ids = documents.object(jobs.spec(pool, id)).depends_on
+    return type(ids) == 'table' and ids or {}
+  end
+
   -- The job refers to the class of this requirement that avoids that worker ('' = nobody). The record isn't stored.
   function jobs.classify(pool, job, requirement, avoid)
     local spec = jobs.spec(pool, job.id)
@@ -113,7 +119,7 @@ do
 
   -- A waiting job that has an expiry is watched for it.
   function jobs.expect_expiry(pool, job)
-    if job.expires_at_ms then redis.call('ZADD', pool.key .. 'timers', job.expires_at_ms, 'expiry ' .. job.id) end
+    if job.expires_at_ms then timers.at(pool, job.expires_at_ms, 'expiry ' .. job.id) end
   end
 
   -- Out of whatever a waiting job waits in.
@@ -124,11 +130,11 @@ do
     elseif job.state == 'pending' then
       queue.remove(pool, job.class, queue.member(job))
     elseif job.state == 'scheduled' then
-      redis.call('ZREM', pool.key .. 'timers', 'due ' .. job.id)
+      timers.drop(pool, 'due ' .. job.id)
     elseif job.state == 'blocked' then
       dependants.unwait(pool, job)
     end
-    if job.expires_at_ms then redis.call('ZREM', pool.key .. 'timers', 'expiry ' .. job.id) end
+    if job.expires_at_ms then timers.drop(pool, 'expiry ' .. job.id) end
   end
 
   -- Watch an active job: its timer stands at the nearest of the lease's end and its deadlines; at which of them it
@@ -140,7 +146,7 @@ do
       at = math.min(at, job.timeout_at_ms)
       if job.stall_at_ms then at = math.min(at, job.stall_at_ms) end
     end
-    redis.call('ZADD', pool.key .. 'timers', at, 'lease ' .. job.id)
+    timers.at(pool, at, 'lease ' .. job.id)
   end
 
   -- What ended when an active job's timer went off: 'cancelled', 'timeout', 'stalled' or 'lease'.
@@ -153,7 +159,7 @@ do
 
   -- End of an attempt: nobody holds the job any more. The record isn't stored.
   function jobs.unlease(pool, job)
-    redis.call('ZREM', pool.key .. 'timers', 'lease ' .. job.id)
+    timers.drop(pool, 'lease ' .. job.id)
     redis.call('HDEL', pool.key .. 'worker:' .. job.worker_id, 'job_id') -- it holds one job at a time: this one
     job.progress, job.stall_at_ms = nil, nil
   end
@@ -173,7 +179,7 @@ do
     classes.leave(pool, job.class)
     more.attempt = job.attempts
     events.job(pool, state, job, more)
-    if job.has_dependants then redis.call('ZADD', pool.key .. 'timers', 0, 'dependants ' .. job.id) end
+    if job.has_dependants then timers.soon(pool, 'dependants ' .. job.id) end
   end
 
   -- A waiting job ends.
@@ -216,7 +222,7 @@ do
   function jobs.schedule(pool, job, due_at_ms)
     job.due_at_ms = due_at_ms
     jobs.move(pool, job, 'scheduled')
-    redis.call('ZADD', pool.key .. 'timers', due_at_ms, 'due ' .. job.id)
+    timers.at(pool, due_at_ms, 'due ' .. job.id)
   end
 
   -- Is the caller the one who holds the job? `fence` is a number.

@@ -19,7 +19,7 @@ do
 
   -- Full jitter below min(cap, base * 2^(attempt-1)), in milliseconds.
   local function backoff_ms(backoff, job)
-    local base, cap = (backoff.base_s or 2) * 1000, (backoff.cap_s or 300) * 1000
+    local base, cap = (tonumber(backoff.base_s) or 2) * 1000, (tonumber(backoff.cap_s) or 300) * 1000
     local bound = math.min(cap, base * 2 ^ math.min(job.attempts - 1, 40))
     return math.floor(fraction(job.id .. ' ' .. job.fence) * bound)
   end
@@ -36,13 +36,13 @@ do
     if not RETRIED[failure_class] or job.attempts >= job.max_attempts then
       return jobs.finish_active(pool, job, 'failed', {failure_class = failure_class, message = message})
     end
-    local backoff = cjson.decode(jobs.spec(pool, job.id)).backoff or {}
+    local backoff = documents.object(jobs.spec(pool, job.id)).backoff
     jobs.unlease(pool, job)
     job.failure_class, job.message = failure_class, message
     local why = {attempt = job.attempts, failure_class = failure_class, message = message}
     events.keep(pool, 'retrying', pool.now, job, why)
     avoid(pool, job)
-    jobs.schedule(pool, job, pool.now + backoff_ms(backoff, job))
+    jobs.schedule(pool, job, pool.now + backoff_ms(type(backoff) == 'table' and backoff or {}, job))
     jobs.expect_expiry(pool, job)
     events.job(pool, 'retrying', job, why)
   end

@@ -42,7 +42,7 @@ do
 
   -- A blocked job ends: it waits for nobody any more, also should it be taken back.
   function dependants.unwait(pool, job)
-    for _, id in ipairs(cjson.decode(jobs.spec(pool, job.id)).depends_on or {}) do
+    for _, id in ipairs(jobs.depends_on(pool, job.id)) do
       redis.call('SREM', pool.key .. 'dependants:' .. id, job.id)
     end
   end

@@ -80,7 +80,12 @@ do
     if before.session ~= session then suspension.forget(pool, facts.id) end
     redis.call('HSET', key, 'agent_id', agent_id, 'session', session, 'capability', facts.capability,
       'accepts', facts.accepts, 'identity', facts.identity, 'view', facts.view, 'warm', facts.warm)
-    redis.call('HDEL', key, 'draining', 'unlisted')
+    redis.call('HDEL', key, 'unlisted')
+    if redis.call('HGET', pool.key .. 'agent:' .. agent_id, 'state') == 'draining' then
+      redis.call('HSET', key, 'draining', 1)
+    else
+      redis.call('HDEL', key, 'draining')
+    end
     redis.call('HSETNX', key, 'registered_at_ms', int(pool.now))
     redis.call('ZADD', pool.key .. 'workers', 0, facts.id)
     redis.call('SADD', pool.key .. 'agent-workers:' .. agent_id, facts.id)

@@ -4,10 +4,11 @@
 do
   -- Pause or resume a service; answers whether that changed anything.
   function pauses.set(pool, service, is_paused)
+    demand(is_service(service), 'the name of a service')
     local changed = redis.call(is_paused and 'SADD' or 'SREM', pool.key .. 'paused', service) == 1
     if changed then
       pools.set(pool, 'paused', redis.call('SCARD', pool.key .. 'paused'))
-      redis.call('ZADD', pool.key .. 'timers', 0, 'show ' .. service .. ' ')
+      timers.soon(pool, 'show ' .. service .. ' ')
     end
     return changed
   end

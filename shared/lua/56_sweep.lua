@@ -34,7 +34,7 @@ do
       local ended = jobs.deadline_at(job, at)
       if ended ~= 'lease' then return end_attempt(pool, job, ended) end
       if not pool.amnesty_at_ms then return retry.reap(pool, job) end
-      redis.call('ZADD', pool.key .. 'timers', pool.amnesty_at_ms, 'lease ' .. id)
+      timers.at(pool, pool.amnesty_at_ms, 'lease ' .. id)
     end)
   end
 
@@ -75,15 +75,15 @@ do
 
   -- There are worker classes that some unworkable classes haven't seen.
   function TIMERS.workable(pool)
-    local found, is_left = workable.step(pool)
+    local found, is_left = workable.step(pool, 'unworkable', LIMITS.examine_soon)
     for _, class in ipairs(found) do wake.rouse(pool, class) end
-    if is_left then redis.call('ZADD', pool.key .. 'timers', 0, 'workable') end
+    if is_left then timers.soon(pool, 'workable') end
     return LIMITS.sweep
   end
 
   -- A finished job's dependants are to be told.
   function TIMERS.dependants(pool, id)
-    if dependants.step(pool, id) then redis.call('ZADD', pool.key .. 'timers', 0, 'dependants ' .. id) end
+    if dependants.step(pool, id) then timers.soon(pool, 'dependants ' .. id) end
     return LIMITS.sweep
   end
 
@@ -91,7 +91,7 @@ do
   function TIMERS.show(pool, about)
     local service, after = string.match(about, '^(.*) (%S*)$')
     local last = pauses.step(pool, service, after)
-    if last then redis.call('ZADD', pool.key .. 'timers', 0, 'show ' .. service .. ' ' .. last) end
+    if last then timers.soon(pool, 'show ' .. service .. ' ' .. last) end
     return LIMITS.sweep
   end
 
@@ -111,11 +111,18 @@ do
     end)
   end
 
+  -- There are worker classes that some classes without a witness haven't seen.
+  function CHORES.examine(pool)
+    local _, is_left = workable.step(pool, 'unexamined', LIMITS.examine)
+    if is_left then redis.call('ZADD', pool.key .. 'chores', 0, 'examine') end
+    return LIMITS.sweep
+  end
+
   function CHORES.prune(pool, id)
     with_job(pool, id, jobs.is_final, function(job)
       if not job.has_dependants then return jobs.prune(pool, job) end
       -- those who wait for it are told first
-      redis.call('ZADD', pool.key .. 'timers', 0, 'dependants ' .. id)
+      timers.soon(pool, 'dependants ' .. id)
       redis.call('ZADD', pool.key .. 'chores', pool.now, 'prune ' .. id)
     end)
   end
@@ -178,8 +185,7 @@ do
   -- What a claim or heartbeat does on the way: nothing that others could wait for stays undone.
   function sweep.urgent(pool)
     note_amnesty(pool)
-    local first = redis.call('ZRANGE', pool.key .. 'timers', 0, 0, 'WITHSCORES')
-    if not first[1] or tonumber(first[2]) > pool.now then return 0 end
+    if not timers.is_any_due(pool) then return 0 end
     read_amnesty(pool)
     return run(pool, 'timers', TIMERS)
   end

@@ -1,7 +1,8 @@
 -- muster_submit: take jobs in.
 -- KEYS  1: any key of the pool
--- ARGV  1: number of jobs n, then 7 per job: id, compiled requirement (JSON), terms (msgpack map, shared/wire/terms.py),
---       spec (JSON, without payload), payload (JSON), idempotency key ('' = none), fingerprint of the body
+-- ARGV  1: number of jobs n, then 7 per job: id, compiled requirement (JSON), terms (msgpack map, made by
+--       shared/wire/terms.py), spec (JSON, without payload), payload (JSON), idempotency key ('' = none), fingerprint of
+--       the body
 -- Answers (one of)
 --   {'OK', 'CREATED' | 'EXISTING', id, ...}   per job: it stands under this id
 --   {'CONFLICT', i}                           job i (from 0): its idempotency key was used for another body
@@ -15,12 +16,36 @@ local function idempotency_key(pool, job)
   return pool.key .. 'idem:' .. redis.sha1hex(#customer .. ' ' .. customer .. job.idempotency)
 end
 
+-- Kinds of a job's terms (shared/wire/terms.py); numbers are from 0 on.
+local TERMS = {
+  service = 'string', priority = 'number', max_attempts = 'number', timeout_ms = 'number', stall_ms = 'number',
+  retention_ms = 'number', delay_ms = 'number', expires_in_ms = 'number', unworkable_after_ms = 'number',
+  customer_id = 'string', workflow = 'string', step = 'number', depends_on = 'table', prefers = 'string',
+}
+
+-- The terms decoded; raises when they aren't what the library makes a record of.
+local function read_terms(text)
+  local terms = cmsgpack.unpack(text)
+  demand(type(terms) == 'table', 'terms')
+  for name, value in pairs(terms) do
+    demand(type(value) == TERMS[name], 'terms of known names and kinds')
+    demand(TERMS[name] ~= 'number' or is_integer(value, 0, 9007199254740991), 'integers')
+  end
+  for _, other in ipairs(terms.depends_on or {}) do demand(type(other) == 'string', 'ids of jobs') end
+  demand(is_service(terms.service) and is_integer(terms.priority, 0, 1000), 'a service and a priority')
+  demand(terms.max_attempts and not terms.workflow == not terms.step, 'max_attempts, and a step with a workflow')
+  if terms.prefers then documents.wishes(terms.prefers) end
+  return terms
+end
+
 local function parse_submit(args)
   local list = {}
   for i = 2, #args, 7 do
-    documents.requirement(args[i + 1]) -- raises before anything is written
+    local terms = read_terms(args[i + 2])
+    demand(string.find(args[i], '^[A-Za-z0-9-]+$'), 'the id of a job')
+    demand(documents.requirement(args[i + 1]).service == terms.service, 'a requirement of the same service')
     list[#list + 1] = {
-      id = args[i], requirement = args[i + 1], terms = cmsgpack.unpack(args[i + 2]), spec = args[i + 3],
+      id = args[i], requirement = args[i + 1], terms = terms, spec = args[i + 3],
       payload = args[i + 4], idempotency = args[i + 5], fingerprint = args[i + 6],
     }
   end
@@ -116,7 +141,7 @@ local function begin(pool, record, depends_on, broken)
   end
   if record.state == 'blocked' then return wait_for_others(pool, record, depends_on, broken) end
   if record.state == 'pending' then return jobs.enqueue(pool, record) end
-  redis.call('ZADD', pool.key .. 'timers', record.due_at_ms, 'due ' .. record.id)
+  timers.at(pool, record.due_at_ms, 'due ' .. record.id)
   events.add(pool, 'job.scheduled', {job_id = record.id})
 end
 
@@ -143,7 +168,7 @@ local function muster_check(keys, args)
   local list = {}
   for i = 2, #args, 4 do
     list[#list + 1] = {
-      id = args[i], terms = cmsgpack.unpack(args[i + 1]), idempotency = args[i + 2], fingerprint = args[i + 3],
+      id = args[i], terms = read_terms(args[i + 1]), idempotency = args[i + 2], fingerprint = args[i + 3],
     }
   end
   return refuse_submit(pools.open(keys), list) or {'OK'}

@@ -5,13 +5,22 @@
 --       view (JSON), warm models (' service/model  service/model '), significant attribute paths (space separated)
 -- Answers {'OK', number of workers, the pool's lease in ms} | {'TAKEN', worker id}: another agent has this worker
 -- Events agent.connected, worker.registered .changed .gone, job.workable
+local function is_id(text)
+  return #text <= 128 and string.find(text, '^[A-Za-z0-9][A-Za-z0-9._-]*$') ~= nil
+end
+
 local function parse_workers(args)
   local list = {}
+  demand(is_id(args[1]) and is_id(args[2]), 'ids of letters, digits, ".", "_" and "-"')
   for i = 5, #args, 7 do
     local facts = {
       id = args[i], capability = args[i + 1], accepts = args[i + 2], identity = args[i + 3], view = args[i + 4],
       warm = args[i + 5], significant = {},
     }
+    demand(is_id(facts.id), 'ids of letters, digits, ".", "_" and "-"')
+    documents.capability(facts.capability) -- raises before anything is written; so do the others
+    documents.accepts(facts.accepts)
+    documents.identity(facts.identity)
     for path in string.gmatch(args[i + 6], '%S+') do facts.significant[#facts.significant + 1] = path end
     list[#list + 1] = facts
   end
@@ -41,8 +50,8 @@ local function muster_register(keys, args)
   remove_others(pool, agent_id, list)
   local key = pool.key .. 'agent:' .. agent_id
   local is_new = redis.call('HSETNX', key, 'registered_at_ms', int(pool.now)) == 1
+  if redis.call('HGET', key, 'session') ~= args[2] then redis.call('HDEL', key, 'state') end -- a drain ends with it
   redis.call('HSET', key, 'session', args[2], 'view', args[3])
-  redis.call('HDEL', key, 'state')
   workers.hear(pool, agent_id)
   if is_new then events.add(pool, 'agent.connected', {agent_id = agent_id}) end
   for _, facts in ipairs(list) do workers.register(pool, agent_id, args[2], facts) end
@@ -55,8 +64,10 @@ end
 -- Answers {'OK'}. Jobs it holds go back unharmed. Events worker.gone, agent.gone, job.released
 local function muster_deregister(keys, args)
   local pool = pools.open(keys)
-  workers.remove_agent(pool, args[1])
-  events.add(pool, 'agent.gone', {agent_id = args[1]})
+  if redis.call('EXISTS', pool.key .. 'agent:' .. args[1]) == 1 then
+    workers.remove_agent(pool, args[1])
+    events.add(pool, 'agent.gone', {agent_id = args[1]})
+  end
   return {'OK'}
 end
 
@@ -65,12 +76,13 @@ end
 -- ARGV  1: agent id, 2: grace in ms
 -- Answers {'OK', number of jobs it holds}
 local function muster_suspect(keys, args)
-  local pool, held = pools.open(keys), 0
+  local pool, held, grace_ms = pools.open(keys), 0, tonumber(args[2])
+  demand(is_integer(grace_ms, 0, 3600000), 'a grace of 0 to 3600000 ms')
   for _, worker_id in ipairs(workers.of(pool, args[1])) do
     local worker = workers.read(pool, worker_id)
     local job = worker and worker.job_id and jobs.read(pool, worker.job_id)
     if job and job.state == 'active' and job.worker_id == worker_id then
-      redis.call('ZADD', pool.key .. 'timers', 'LT', pool.now + tonumber(args[2]), 'lease ' .. job.id)
+      timers.at_most(pool, pool.now + grace_ms, 'lease ' .. job.id)
       held = held + 1
     end
   end
@@ -80,9 +92,12 @@ end
 -- muster_command: tell an agent something with its next heartbeat, and that it should send one now.
 -- ARGV  1: agent id, 2: drain | resume | update | reload
 -- Answers {'OK'} | {'NOT_FOUND'}. Events worker.draining
+local COMMANDS = {drain = true, resume = true, update = true, reload = true}
+
 local function muster_command(keys, args)
   local pool, agent_id, command = pools.open(keys), args[1], args[2]
   local key = pool.key .. 'agent:' .. agent_id
+  demand(COMMANDS[command], 'drain, resume, update or reload')
   if redis.call('EXISTS', key) == 0 then return {'NOT_FOUND'} end
   redis.call('HSET', key, 'command', command)
   if command == 'drain' then workers.drain(pool, agent_id) end

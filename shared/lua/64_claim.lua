@@ -1,7 +1,7 @@
 -- muster_claim: for each of these workers of one agent, the best job it can do, leased to it.
 -- KEYS  1: any key of the pool
--- ARGV  1: '1' to park a worker for which there is nothing, else '0'; then per worker 2: its id, and 0 or the cursor
---       that its last claim was answered
+-- ARGV  1: '1' to park a worker for which there is nothing, else '0'; 2: the workers, a msgpack list of {id, cursor},
+--       the cursor 0 or what its last claim was answered
 -- Answers {'OK', answer, ...}, per worker one of
 --   {'CLAIMED', job id, fence, attempt, lease in ms, spec (JSON), payload (JSON)}
 --   {'EMPTY'}          nothing for it now; parked if asked
@@ -62,6 +62,10 @@ do
   -- The job to lease out of the best class: its first, or within the affinity window the one the worker suits best.
   local function choose(pool, worker, class)
     local first = first_job(pool, class)
+    if first and first.step then
+      class = search.first_step(pool, worker, class)
+      first = first_job(pool, class)
+    end
     if not first or pool.affinity_ms == 0 then return first end
     local best, best_weight = nil, nil
     for _, name in ipairs(search.near(pool, worker, class)) do
@@ -103,17 +107,27 @@ do
     return got
   end
 
-  -- The answers to the claims of args[first], args[first + 1], ... (worker id, cursor, ...), appended to `answers`.
-  function claims.answer(pool, args, first, park, answers)
-    for i = first, math.min(#args, first + 2 * LIMITS.claims - 1), 2 do
-      answers[#answers + 1] = answer(pool, args[i], park, tonumber(args[i + 1]) or 0)
+  -- The answers to the claims, a msgpack list of {worker id, cursor}, appended to `answers`.
+  function claims.answer(pool, asked, park, answers)
+    for i = 1, math.min(#asked, LIMITS.claims) do
+      answers[#answers + 1] = answer(pool, asked[i][1], park, asked[i][2])
     end
     return answers
+  end
+
+  -- The list of a call's argument. Raises before anything is written.
+  function claims.read(text)
+    local asked = cmsgpack.unpack(text)
+    demand(type(asked) == 'table', 'a list of {worker id, cursor}')
+    for i = 1, #asked do
+      demand(type(asked[i][1]) == 'string' and is_integer(asked[i][2], 0, 2147483647), 'a list of {worker id, cursor}')
+    end
+    return asked
   end
 end
 
 local function muster_claim(keys, args)
-  local pool = pools.open(keys)
+  local pool, asked = pools.open(keys), claims.read(args[2])
   sweep.urgent(pool)
-  return claims.answer(pool, args, 2, args[1] == '1', {'OK'})
+  return claims.answer(pool, asked, args[1] == '1', {'OK'})
 end

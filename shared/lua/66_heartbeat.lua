@@ -9,6 +9,8 @@ local beat
 
 do
   local function note_progress(pool, job, progress)
+    local sound, news = pcall(cjson.decode, progress)
+    if not sound or type(news) ~= 'table' or tidy(progress) ~= progress then return end
     job.progress = progress
     if job.stall_ms then job.stall_at_ms = pool.now + job.stall_ms end
     jobs.write(pool, job)

@@ -29,17 +29,25 @@ local function muster_complete(keys, args)
 end
 
 -- muster_next: finish jobs and claim the next ones in one call, for an agent whose workers end jobs all the time.
--- ARGV  1: '1' to park a worker for which there is nothing, else '0', 2: number of finished jobs n, then 4 per finished
---       job as of muster_complete, then 2 per claiming worker as of muster_claim
+-- ARGV  1: '1' to park a worker for which there is nothing, else '0', 2: the finished jobs, a msgpack list of
+--       {job id, fence, worker id, result (JSON)}, 3: the claiming workers as of muster_claim
 -- Answers {'OK', {word per finished job}, answer per claim ...}
-local function muster_next(keys, args)
-  local pool, words = pools.open(keys), {}
-  local first_claim = 3 + 4 * tonumber(args[2])
-  for i = 3, first_claim - 1, 4 do
-    words[#words + 1] = complete(pool, args[i], tonumber(args[i + 1]), args[i + 2], args[i + 3])
+local function read_finished(text)
+  local finished = cmsgpack.unpack(text)
+  demand(type(finished) == 'table', 'a list of finished jobs')
+  for i = 1, #finished do
+    local id, fence, worker_id, result = unpack(finished[i])
+    local is_sound = type(id) == 'string' and type(fence) == 'number' and type(worker_id) == 'string'
+    if not is_sound or type(result) ~= 'string' then error('expected {job id, fence, worker id, result}') end
   end
+  return finished
+end
+
+local function muster_next(keys, args)
+  local pool, finished, asked, words = pools.open(keys), read_finished(args[2]), claims.read(args[3]), {}
+  for i = 1, #finished do words[i] = complete(pool, unpack(finished[i])) end
   sweep.urgent(pool)
-  return claims.answer(pool, args, first_claim, args[1] == '1', {'OK', words})
+  return claims.answer(pool, asked, args[1] == '1', {'OK', words})
 end
 
 -- The job if the caller holds it; else nil and the answer: OK when it ended this very attempt before.
@@ -61,10 +69,10 @@ local function muster_fail(keys, args)
   if not retry.is_reported(args[4]) then return {'CLASS'} end
   local job, answer = held_or_ended(pool, args)
   if not job then return answer end
-  local failure = {class = args[4], message = args[5], is_unhealthy = args[6] == '1'}
+  local failure = {class = args[4], message = tidy(args[5]), is_unhealthy = args[6] == '1'}
   job.ended = job.fence
   local reason = not job.cancel_at_ms and suspension.failed(pool, args[3], job, failure)
-  retry.after_failure(pool, job, args[4], args[5])
+  retry.after_failure(pool, job, failure.class, failure.message)
   return reason and {'SUSPENDED', job.service} or {'OK'}
 end
 
@@ -86,7 +94,8 @@ end
 local function muster_suspend(keys, args)
   local pool = pools.open(keys)
   if not workers.read(pool, args[1]) then return {'NOT_FOUND'} end
-  suspension.begin(pool, args[1], args[2], args[3])
+  demand(is_service(args[2]), 'the name of a service')
+  suspension.begin(pool, args[1], args[2], tidy(args[3]))
   return {'OK'}
 end
 

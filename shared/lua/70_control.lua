@@ -12,7 +12,7 @@ local function ask_agent(pool, job)
   if job.cancel_at_ms then return end
   job.cancel_at_ms = pool.now
   jobs.write(pool, job)
-  redis.call('ZADD', pool.key .. 'timers', 'LT', pool.now + LIMITS.cancel_grace_ms, 'lease ' .. job.id)
+  timers.at_most(pool, pool.now + LIMITS.cancel_grace_ms, 'lease ' .. job.id)
   local agent_id = redis.call('HGET', pool.key .. 'worker:' .. job.worker_id, 'agent_id')
   if agent_id then wake.signal(pool, agent_id, 'cancel ' .. job.id) end
 end
@@ -62,8 +62,8 @@ local function muster_retry(keys, args)
   local job, requirement = jobs.read(pool, args[1]), args[2]
   if not job then return {'NOT_FOUND'} end
   if job.state ~= 'failed' and job.state ~= 'cancelled' then return {'CONFLICT', job.state} end
-  documents.requirement(requirement) -- raises before anything is written
-  local depends_on = cjson.decode(jobs.spec(pool, job.id)).depends_on or {}
+  demand(documents.requirement(requirement).service == job.service, 'a requirement of the same service')
+  local depends_on = jobs.depends_on(pool, job.id)
   local open = dependants.count_open(pool, depends_on)
   reopen(pool, job, requirement)
   if open > 0 then
@@ -81,6 +81,7 @@ end
 local function muster_prioritize(keys, args)
   local pool, priority = pools.open(keys), tonumber(args[2])
   local job = jobs.read(pool, args[1])
+  demand(is_integer(priority, 0, 1000), 'a priority from 0 to 1000')
   if not job then return {'NOT_FOUND'} end
   if not jobs.is_waiting(job) then return {'CONFLICT', job.state} end
   if job.workflow then return {'WORKFLOW', job.workflow} end

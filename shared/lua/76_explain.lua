@@ -2,16 +2,16 @@
 -- KEYS  1: any key of the pool
 -- ARGV  1: cursor ('' = from the start), 2: compiled requirement (JSON), 3: the job's attributes (JSON object of
 --       strings), 4: the job's id, '' for one that isn't submitted
--- Answers {'OK', cursor ('' = that was all), can '1' | '0', paused '1' | '0',
+-- Answers {'OK', cursor ('' = that was all), paused '1' | '0',
 --   {idle, busy, draining, suspended, offline, cannot}, {worker class, ...}, {GiB, ...}, reason, ...}: of the workers
 --   that this call looked at
---   can        some registered worker class can run it, whether or not a worker of it is there now
 --   paused     its service is: nobody gets it, whoever can run it
---   classes    those of them that have workers
+--   classes    those that can run it and have workers
 --   GiB        the different numbers at gpu.memory_gb, as text
 --   reason     {part, node, key, workers, alone, worker class, worker id}: so many workers fail first at that node (-1:
---              a part without conditions); equal keys of equal part and node met the same value; `alone` of them lack
---              nothing else; a class and a worker that it holds for. part: those of muster_match, and 'avoid'
+--              a part without conditions); equal keys of equal part and node met the same value (of identities:
+--              any); `alone` of them lack nothing else; a class and a worker that it holds for. part: those of
+--              muster_match, and 'avoid'
 -- Reads only. Offline are workers of agents whose lease is over, also those that no longer count as registered.
 local explain = {}
 local muster_explain
@@ -19,18 +19,24 @@ local muster_explain
 do
   local VERDICTS = {'idle', 'busy', 'draining', 'suspended', 'offline', 'cannot'}
   local PARTS = {service = 'services', isolation = 'customers.isolation'}
-  local BYTES = 256 -- a class that must be decoded first costs one more per so many bytes
+  local BYTES = 128 -- a class that must be decoded first costs one more per so many bytes
   local CUT = 100   -- longer values are told apart by their beginning and length
 
   -- What judging a class costs of a call's share.
-  function explain.cost(is_known, key, field)
-    return is_known and 1 or 1 + redis.call('HSTRLEN', key, field) / BYTES
+  function explain.job_cost(pool, name)
+    if classes.knows_job(name) then return 1 end
+    return 1 + redis.call('HSTRLEN', pool.key .. 'class:' .. name, 'requirement') / BYTES
+  end
+
+  function explain.worker_cost(pool, name)
+    if classes.knows_worker(name) then return 1 end
+    return 1 + redis.call('HSTRLEN', pool.key .. 'wclass:' .. name, 'capability') / BYTES
   end
 
   -- The attributes of a class's jobs: those of this one where its name is older than what became significant.
   function explain.attributes(pool, class, job_id)
     if class.version >= pool.significant then return class.attributes end
-    return classes.attributes(jobs.spec(pool, job_id))
+    return classes.attributes(cjson.decode(jobs.spec(pool, job_id)))
   end
 
   -- The node of that number in a tree.
@@ -62,20 +68,20 @@ do
     return table.concat(parts, '\29')
   end
 
-  -- What makes two failures the same: the condition and the value found.
+  -- What the worker says of a path.
+  local function entry_of(of, path)
+    local text = of.identity and of.identity[path]
+    return text and documents.word(text) or of.capability[path]
+  end
+
+  -- What makes two failures of a part and node the same: the value found, and the condition where jobs don't share it.
   local function key_of(call, of, part, number)
-    local text
-    if part == 'requires' then
-      text = told(explain.node(call.job.requires, number), function(path)
-        return of.identity and of.identity[path] and documents.word(of.identity[path]) or of.capability[path]
-      end)
-    elseif part == 'accepts' then
-      text = told(explain.node(of.accepts, number), function() return nil end)
-    else
-      local found = of.capability[part == 'model' and call.job.model_path or PARTS[part]]
-      text = cut(found and found.text or '')
-    end
-    return #text > 40 and redis.sha1hex(text) or text
+    if part == 'accepts' then return told(explain.node(of.accepts, number), function() return nil end) end
+    local node = number >= 0 and explain.node(call.job.requires, number)
+    if node and not node.path then return told(node, function(path) return entry_of(of, path) end) end
+    if node and node.identity then return '' end -- each has another one
+    local found = entry_of(of, node and node.path or part == 'model' and call.job.model_path or PARTS[part] or '')
+    return cut(found and found.text or '')
   end
 
   -- The requirement without the condition at its top that holds the node.
@@ -109,16 +115,27 @@ do
     return job ~= nil and match.takes(job, call.attributes, of) ~= false
   end
 
-  -- So many workers of the class can't.
-  local function keep_away(call, of, about)
-    local node, key = about.node or -1, key_of(call, of, about.part, about.node)
-    local name = about.part .. ' ' .. node .. ' ' .. key
-    local group = call.groups[name]
+  -- The group of equal failures, made with a sample when it is new.
+  local function group_of(call, of, about, node)
+    local key = key_of(call, of, about.part, node)
+    local of_part = call.groups[about.part] or {}
+    call.groups[about.part] = of_part
+    local of_node = of_part[node] or {}
+    of_part[node] = of_node
+    local group = of_node[key]
     if not group then
-      group = {about.part, node, key, 0, 0, of.name, about.worker_id}
-      call.groups[name] = group
+      local sample = about.worker_id or redis.call('SRANDMEMBER', call.pool.key .. 'wclass-workers:' .. of.name)
+      group = {about.part, node, #key > CUT and redis.sha1hex(key) or key, 0, 0, of.name, sample}
+      of_node[key] = group
       call.reasons[#call.reasons + 1] = group
     end
+    return group
+  end
+
+  -- So many workers of the class can't. `about` = {part=, node=, number=, worker_id= one of them, nil: any}.
+  local function keep_away(call, of, about)
+    local node = about.node or -1
+    local group = group_of(call, of, about, node)
     group[4] = group[4] + about.number
     if is_alone(call, of, about.part, node) then group[5] = group[5] + about.number end
     call.counts.cannot = call.counts.cannot + about.number
@@ -135,19 +152,32 @@ do
     return known
   end
 
-  local function read_worker(pool, id, ...)
-    local worker = read_fields(pool.key .. 'worker:' .. id, 'agent_id', 'job_id', 'draining', 'identity', ...)
-    worker.id = id
-    return worker.agent_id and worker or nil
+  -- Count a worker that could run the job.
+  local function count(call, agent_id, job_id, draining, is_suspended)
+    local word = job_id and 'busy' or 'idle' -- absent fields are false
+    if draining then word = 'draining' end
+    if is_suspended then word = 'suspended' end
+    if not is_alive(call, agent_id) then word = 'offline' end
+    call.counts[word] = call.counts[word] + 1
   end
 
-  -- Count a worker that could run the job.
-  local function count(call, worker, is_suspended)
-    local word = worker.job_id and 'busy' or 'idle'
-    if worker.draining then word = 'draining' end
-    if is_suspended then word = 'suspended' end
-    if not is_alive(call, worker.agent_id) then word = 'offline' end
-    call.counts[word] = call.counts[word] + 1
+  -- Count workers that could all run the job.
+  local function count_all(call, ids)
+    local key = call.pool.key .. 'worker:'
+    for i = 1, #ids do
+      local stored = redis.call('HMGET', key .. ids[i], 'agent_id', 'job_id', 'draining')
+      if stored[1] then count(call, stored[1], stored[2], stored[3]) end
+    end
+  end
+
+  local function read_worker(pool, id)
+    local stored = redis.call('HMGET', pool.key .. 'worker:' .. id, 'agent_id', 'job_id', 'draining', 'identity')
+    if not stored[1] then return nil end
+    return {id = id, agent_id = stored[1], job_id = stored[2], draining = stored[3], identity = stored[4]}
+  end
+
+  local function count_worker(call, worker, is_suspended)
+    count(call, worker.agent_id, worker.job_id, worker.draining, is_suspended)
   end
 
   -- Did the agent itself withdraw the service, as its health check fails? (It then stands in the view only.)
@@ -177,14 +207,14 @@ do
     local service = call.job.service
     local very = of_worker(of, worker, is_suspended and service)
     local takes, part, node = match.takes(call.job, call.attributes, very)
-    if takes then return count(call, worker, is_suspended) end
+    if takes then return count_worker(call, worker, is_suspended) end
     keep_away(call, very, {part = part, node = node, number = 1, worker_id = worker.id})
   end
 
   -- The worker that failed the job takes it only where no other can.
   local function judge_avoided(call, of, worker)
     local identified = {id = worker.id, class = of.name, identity = worker.identity}
-    if feasible.worker(call.pool, identified, call.class) then return count(call, worker) end
+    if feasible.worker(call.pool, identified, call.class) then return count_worker(call, worker) end
     keep_away(call, of, {part = 'avoid', number = 1, worker_id = worker.id})
   end
 
@@ -192,14 +222,16 @@ do
   local function judge_one(call, of, takes, worker)
     if takes == false then return judge_worker(call, of, worker, true) end
     if call.avoid == worker.id then return judge_avoided(call, of, worker) end
-    if takes then return count(call, worker) end
+    if takes then return count_worker(call, worker) end
     judge_worker(call, of, worker, false)
   end
 
   -- Some workers of a class, by the class's verdict {takes, part}.
   local function judge_workers(call, of, verdict, ids)
+    if verdict[1] and not call.avoid then return count_all(call, ids) end
     local plain, sample = 0, nil
-    for _, id in ipairs(ids) do
+    for i = 1, #ids do
+      local id = ids[i]
       if verdict[2] == 'service' and not has_withdrawn(call, id) then
         plain, sample = plain + 1, id
       else
@@ -222,8 +254,9 @@ do
     return cursor
   end
 
-  -- A class of which only those can run the job that it names: the others needn't be looked at one by one.
-  local function judge_addressees(call, of, verdict, number)
+  -- A class of which only those can run the job that it names: the others needn't be looked at one by one. Answers
+  -- whether the class holds any of those.
+  local function judge_addressees(call, of, number)
     local members, named, is_named = call.pool.key .. 'wclass-workers:' .. of.name, {}, {}
     for _, id in ipairs(call.addressees) do
       if redis.call('SISMEMBER', members, id) == 1 then
@@ -231,16 +264,17 @@ do
         is_named[id] = true
       end
     end
-    judge_workers(call, of, verdict, named)
+    judge_workers(call, of, {nil}, named)
     for _, id in ipairs(redis.call('SRANDMEMBER', members, #named + 1)) do
       local worker = not is_named[id] and read_worker(call.pool, id)
       if worker then
         local very = of_worker(of, worker)
         local _, part, node = match.takes(call.job, call.attributes, very)
         if part then keep_away(call, very, {part = part, node = node, number = number - #named, worker_id = id}) end
-        return
+        break
       end
     end
+    return #named > 0
   end
 
   -- All workers of a class, or those from the scan's cursor on; answers the cursor to go on from, '0' for done.
@@ -248,22 +282,22 @@ do
     local of = classes.worker(call.pool, name)
     if not of then return '0' end
     local takes, part, node = match.takes(call.job, call.attributes, of)
-    call.can = call.can or takes ~= false
     local members = call.pool.key .. 'wclass-workers:' .. name
     local number = redis.call('SCARD', members)
     if number == 0 then return '0' end
-    if takes ~= false and cursor == '0' then call.classes[#call.classes + 1] = name end
     local memory = of.capability['gpu.memory_gb']
-    if memory and memory.number then call.sizes[string.sub(memory.text, 3)] = true end
-    of = {name = name, capability = of.capability, accepts = of.accepts, without = of.without}
-    if takes == nil and call.addressees then
-      judge_addressees(call, of, {takes}, number)
-    elseif takes ~= false or part == 'suspended' or part == 'service' then
-      return scan(call, of, {takes, part}, cursor)
-    else
-      local sample = redis.call('SRANDMEMBER', members)
-      keep_away(call, of, {part = part, node = node, number = number, worker_id = sample})
+    if memory and memory.number and not call.sizes[memory.number] then
+      call.sizes[memory.number] = string.sub(memory.text, 3)
     end
+    if takes == nil and call.addressees then
+      if judge_addressees(call, of, number) then call.classes[#call.classes + 1] = name end
+      return '0'
+    end
+    if takes ~= false and cursor == '0' then call.classes[#call.classes + 1] = name end
+    if takes ~= false or part == 'suspended' or part == 'service' then
+      return scan(call, of, {takes, part}, cursor)
+    end
+    keep_away(call, of, {part = part, node = node, number = number})
     return '0'
   end
 
@@ -275,8 +309,7 @@ do
     local share = LIMITS.explain_classes
     for i = 1, #names, 2 do
       if share <= 0 or call.workers <= 0 then return 'c ' .. at .. ' 0' end
-      local key = call.pool.key .. 'wclass:' .. names[i]
-      share = share - explain.cost(classes.knows_worker(names[i]), key, 'capability')
+      share = share - explain.worker_cost(call.pool, names[i])
       local reached = judge_class(call, names[i], names[i + 1] == at and cursor or '0')
       at = names[i + 1]
       if reached ~= '0' then return 'c ' .. at .. ' ' .. reached end
@@ -286,12 +319,14 @@ do
 
   -- A worker of a lost agent that no longer counts as registered.
   local function judge_lost(call, id)
-    local worker = read_worker(call.pool, id, 'unlisted', 'class', 'capability', 'accepts')
-    if not worker or not worker.unlisted then return end
-    local sound, capability = pcall(documents.capability, worker.capability)
-    local readable, accepts = pcall(documents.accepts, worker.accepts)
+    local key = call.pool.key .. 'worker:' .. id
+    local stored = read_fields(key, 'agent_id', 'unlisted', 'class', 'capability', 'accepts', 'identity')
+    if not stored.agent_id or not stored.unlisted then return end
+    local sound, capability = pcall(documents.capability, stored.capability)
+    local readable, accepts = pcall(documents.accepts, stored.accepts)
     if not sound or not readable then return end
-    judge_worker(call, {name = worker.class, capability = capability, accepts = accepts}, worker, false)
+    stored.id = id
+    judge_worker(call, {name = stored.class, capability = capability, accepts = accepts}, stored, false)
   end
 
   -- Workers of lost agents from rank `at` on; answers the cursor, nil when all are seen.
@@ -319,7 +354,7 @@ do
     local call = {
       pool = pool, job = job, attributes = documents.identity(args[3]), addressees = addressees(pool, job),
       workers = LIMITS.explain_workers, counts = {}, groups = {}, reasons = {}, classes = {}, sizes = {}, alive = {},
-      eased = {}, can = false,
+      eased = {},
     }
     for _, word in ipairs(VERDICTS) do call.counts[word] = 0 end
     local record = args[4] ~= '' and jobs.read(pool, args[4])
@@ -331,10 +366,10 @@ do
   local function answer(call, cursor)
     local counts, sizes = {}, {}
     for i, word in ipairs(VERDICTS) do counts[i] = call.counts[word] end
-    for size in pairs(call.sizes) do sizes[#sizes + 1] = size end
+    for _, size in pairs(call.sizes) do sizes[#sizes + 1] = size end
     local is_paused = queue.is_paused(call.pool, call.job.service)
     return {
-      'OK', cursor or '', call.can and '1' or '0', is_paused and '1' or '0', counts, call.classes, sizes,
+      'OK', cursor or '', is_paused and '1' or '0', counts, call.classes, sizes,
       unpack(call.reasons)
     }
   end

@@ -22,10 +22,18 @@ do
     return node.path or node.op
   end
 
+  -- The first job's id and its order.
+  local function first_of(pool, class)
+    local member, order = queue.head(pool, class.name)
+    return queue.job_id(member), order
+  end
+
   -- Answers true, or false with part, what and node.
-  local function judge(call, class, head)
+  local function judge(call, class)
     local pool, very = call.pool, call.very
-    local takes, part, node = match.takes(class.requirement, explain.attributes(pool, class, head), very)
+    local attributes = class.attributes
+    if class.version < pool.significant then attributes = explain.attributes(pool, class, (first_of(pool, class))) end
+    local takes, part, node = match.takes(class.requirement, attributes, very)
     if not takes then return false, part, what_failed(class, very, part, node), node end
     local is_avoided = class.avoid == call.worker.id and not feasible.worker(pool, call.worker, class.name)
     if is_avoided then return false, 'avoid', '' end
@@ -33,12 +41,13 @@ do
     return true
   end
 
-  local function keep_away(call, class, number, about)
-    local name = about.part .. ' ' .. about.what
-    local group = call.groups[name]
+  local function keep_away(call, class, number, part, what, node)
+    local of_part = call.groups[part] or {}
+    call.groups[part] = of_part
+    local group = of_part[what]
     if not group then
-      group = {about.part, about.what, 0, 0, class.name, about.node or -1}
-      call.groups[name] = group
+      group = {part, what, 0, 0, class.name, node or -1}
+      of_part[what] = group
       call.reasons[#call.reasons + 1] = group
     end
     group[3], group[4] = group[3] + 1, group[4] + number
@@ -49,10 +58,9 @@ do
     local number = redis.call('ZCARD', call.pool.key .. 'waiting:' .. name)
     local class = number > 0 and classes.job(call.pool, name)
     if not class then return end
-    local member, order = queue.head(call.pool, name)
-    local head = queue.job_id(member)
-    local takes, part, what, node = judge(call, class, head)
-    if not takes then return keep_away(call, class, number, {part = part, what = what, node = node}) end
+    local takes, part, what, node = judge(call, class)
+    if not takes then return keep_away(call, class, number, part, what, node) end
+    local head, order = first_of(call.pool, class)
     call.able[#call.able + 1] = {order, name, class.service, number, head}
     call.jobs = call.jobs + number
   end
@@ -64,7 +72,7 @@ do
       'LIMIT', 0, limit)
     for i, name in ipairs(names) do
       if call.share <= 0 then return names[i - 1] end
-      call.share = call.share - explain.cost(classes.knows_job(name), call.pool.key .. 'class:' .. name, 'requirement')
+      call.share = call.share - explain.job_cost(call.pool, name)
       look(call, name)
     end
     return #names == limit and names[#names] or nil

@@ -25,16 +25,18 @@ do
     return names, #ids < LIMITS.wake_workers
   end
 
-  -- Worker classes to ask, and are these all?
+  -- Worker classes to ask, and are these all? The one known to run it comes first.
   local function candidates(pool, class)
     if class.requirement.address then return of_addressees(pool, class.requirement.address) end
-    local names = redis.call('ZRANGE', pool.key .. 'wclasses', 0, LIMITS.explain_classes - 1)
+    local names = {redis.call('HGET', pool.key .. 'class:' .. class.name, 'witness') or nil}
+    local all = redis.call('ZRANGE', pool.key .. 'wclasses', 0, LIMITS.explain_classes - 1)
     local share = LIMITS.explain_classes
-    for i, name in ipairs(names) do
-      if share <= 0 then return {unpack(names, 1, i - 1)}, false end
-      share = share - explain.cost(classes.knows_worker(name), pool.key .. 'wclass:' .. name, 'capability')
+    for _, name in ipairs(all) do
+      if share <= 0 then return names, false end
+      share = share - explain.worker_cost(pool, name)
+      names[#names + 1] = name
     end
-    return names, #names < LIMITS.explain_classes
+    return names, #all < LIMITS.explain_classes
   end
 
   -- The classes of possible workers {name = true, list of decoded ones}, and are these all?
@@ -43,7 +45,7 @@ do
     if #given == 0 then names, is_all = candidates(pool, class) end
     local able = {list = {}}
     for _, name in ipairs(names) do
-      local of = classes.worker(pool, name)
+      local of = not able[name] and classes.worker(pool, name)
       local takes = of and match.takes(class.requirement, attributes, of)
       if of and takes ~= false and redis.call('EXISTS', pool.key .. 'wclass-workers:' .. name) == 1 then
         able[name], able.list[#able.list + 1] = true, of
@@ -69,7 +71,7 @@ do
     local class = classes.job(call.pool, name)
     if not class or name == call.job.class or queue.is_paused(call.pool, class.service) then return 0 end
     local can, asked = can_any(call.pool, call.able, name, class)
-    call.share = call.share - asked / 4
+    call.share = call.share - asked / 4 -- four verdicts cost about as much as a class
     return can and redis.call('ZCOUNT', call.pool.key .. 'waiting:' .. name, '-inf', '(' .. int(call.job.order)) or 0
   end
 
@@ -80,8 +82,7 @@ do
     for i = 1, #heads, 2 do
       if tonumber(heads[i + 1]) >= call.job.order then return number end
       if call.share <= 0 then return number, at end
-      local cost = explain.cost(classes.knows_job(heads[i]), call.pool.key .. 'class:' .. heads[i], 'requirement')
-      call.share = call.share - cost
+      call.share = call.share - explain.job_cost(call.pool, heads[i])
       number = number + before(call, heads[i])
       at = at + 1
     end

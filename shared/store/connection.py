@@ -10,13 +10,14 @@ from typing import Any
 
 import redis.asyncio as redis
 from redis import exceptions as redis_errors
+from redis.asyncio.cluster import RedisCluster
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from shared.errors import Bug, MusterError, Unavailable
 from shared.store.keys import pool_key
 
-__all__ = ["FunctionMissing", "Store"]
+__all__ = ["FunctionMissing", "Store", "close_client"]
 
 #: a call that isn't answered within this is an outage, in seconds
 CALL_TIMEOUT_S = 5.0
@@ -25,6 +26,9 @@ CONNECT_TIMEOUT_S = 2.0
 
 #: connections for calls, per store object
 MAX_CONNECTIONS = 64
+
+#: ends the scheme of a Cluster's address
+CLUSTER = "+cluster"
 
 
 class FunctionMissing(Unavailable):
@@ -36,23 +40,34 @@ class FunctionMissing(Unavailable):
 class Store:
     """A Redis or Valkey server with the function library."""
 
-    def __init__(self, url: str, client: "redis.Redis") -> None:
+    def __init__(self, url: str, client: "redis.Redis | RedisCluster") -> None:
         self._url = url
         #: for `shared.store` alone; untyped, as the package's annotations mix answers of its two twins
         self.client: Any = client
 
     @classmethod
-    def at(cls, url: str) -> "Store":
-        """A store that connects when first asked. `url` as `redis://:password@host:port/0` (`rediss:` for TLS)."""
-        return cls(url, _client(url, CALL_TIMEOUT_S))
+    def at(cls, url: str, *, connections: int = MAX_CONNECTIONS) -> "Store":
+        """A store that connects when first asked.
+
+        Args:
+            url: `redis://:password@host:port/0`, `rediss:` for TLS; for a Cluster `redis+cluster:` or
+                `rediss+cluster:` and any node's address.
+            connections: that it makes at the most for calls.
+        """
+        return cls(url, _client(url, CALL_TIMEOUT_S, connections=connections))
+
+    @property
+    def is_cluster(self) -> bool:
+        """Is it a Cluster? Then a pool lives on one of its nodes, and two pools may live on two."""
+        return isinstance(self.client, RedisCluster)
 
     async def ping(self) -> None:
         """Raises: Unavailable, when the store doesn't answer."""
         async with translated():
             await self.client.ping()
 
-    async def call(self, function: str, pool: str, *args: str | bytes | float) -> list[bytes]:
-        """The answer of `muster_<function>`, outcome word first.
+    async def call(self, function: str, pool: str, *args: str | bytes | float) -> list[Any]:
+        """The answer of `muster_<function>`, outcome word first: words as bytes, answers within the answer as lists.
 
         Raises:
             FunctionMissing: the library isn't installed.
@@ -61,15 +76,26 @@ class Store:
         """
         async with translated():
             answer = await self.client.execute_command("FCALL", f"muster_{function}", 1, pool_key(pool, "seq"), *args)
-        words = [word if isinstance(word, bytes) else str(word).encode() for word in answer]
+        words = [str(word).encode() if isinstance(word, int) else word for word in answer]
         if words[0] == b"USAGE":
             raise Bug(f"muster_{function}: {words[1].decode()}")
         return words
 
     async def load_library(self, text: str) -> None:
-        """Install or replace the function library."""
+        """Install or replace the function library, on every node that takes writes."""
+        everywhere = {"target_nodes": RedisCluster.PRIMARIES} if self.is_cluster else {}
         async with translated():
-            await self.client.execute_command("FUNCTION", "LOAD", "REPLACE", text)
+            await self.client.execute_command("FUNCTION LOAD", "REPLACE", text, **everywhere)
+
+    async def lacks_library_somewhere(self) -> bool:
+        """Has a node of the Cluster no function library (it joined later)? False for a single server."""
+        if not self.is_cluster:
+            return False
+        async with translated():
+            listed = await self.client.execute_command(
+                "FUNCTION LIST", "LIBRARYNAME", "muster", target_nodes=RedisCluster.PRIMARIES
+            )
+        return not all(listed.values()) if isinstance(listed, dict) else not listed
 
     def waiting(self, timeout_s: float) -> Any:
         """A client with a connection of its own, for calls that wait up to `timeout_s`; the caller closes it."""
@@ -77,10 +103,24 @@ class Store:
 
     async def close(self) -> None:
         """Close all connections."""
-        await self.client.aclose(close_connection_pool=True)
+        await close_client(self.client)
 
 
-def _client(url: str, timeout_s: float, *, connections: int = MAX_CONNECTIONS) -> "redis.Redis":
+async def close_client(client: Any) -> None:
+    """Close what `Store.at` or `Store.waiting` opened."""
+    await (client.aclose() if isinstance(client, RedisCluster) else client.aclose(close_connection_pool=True))
+
+
+def _client(url: str, timeout_s: float, *, connections: int) -> "redis.Redis | RedisCluster":
+    scheme, _, rest = url.partition("://")
+    if scheme.endswith(CLUSTER):
+        return RedisCluster.from_url(
+            f"{scheme.removesuffix(CLUSTER)}://{rest}",
+            max_connections=connections,
+            socket_timeout=timeout_s,
+            socket_connect_timeout=CONNECT_TIMEOUT_S,
+            protocol=2,
+        )
     return redis.Redis(
         connection_pool=redis.BlockingConnectionPool.from_url(
             url,

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from shared.store.connection import Store, translated
+from shared.store.connection import Store, close_client, translated
 from shared.store.keys import pool_key
 from shared.wire.views import Event
 
@@ -47,7 +47,7 @@ class Events:
     async def close(self) -> None:
         """Close the waiting connection."""
         if self._waiting is not None:
-            await self._waiting.aclose(close_connection_pool=True)
+            await close_client(self._waiting)
 
 
 def _event(event_id: bytes, fields: Mapping[bytes, bytes]) -> Event:

@@ -6,14 +6,22 @@ import msgspec
 
 from shared.errors import NotFound
 from shared.store.connection import Store, translated
+from shared.store.job_pages import services
 from shared.store.keys import pool_key
-from shared.wire.states import AgentState, WorkerState
+from shared.wire.states import AgentState, JobState, WorkerState
 from shared.wire.views import AgentView, WorkerView
 from shared.wire.worker import AgentFacts, WorkerFacts
 
 __all__ = ["Fleet"]
 
 Row = Mapping[bytes, bytes]
+
+
+class _Suspension(msgspec.Struct, frozen=True):
+    """Why the store hands a worker no jobs of a service."""
+
+    reason: str
+    at_ms: int
 
 
 class Fleet:
@@ -56,10 +64,12 @@ class Fleet:
 
     async def counts(self, pool: str) -> dict[tuple[str, str], int]:
         """`(service, state)` → number of jobs."""
-        async with translated():
-            rows = await self._store.client.hgetall(pool_key(pool, "counts"))
-        pairs = ((key.decode().split(" "), int(value)) for key, value in rows.items())
-        return {(service, state): number for (service, state), number in pairs if number}
+        pairs = [(service, str(state)) for service in await services(self._store, pool) for state in JobState]
+        async with translated(), self._store.client.pipeline(transaction=False) as pipe:
+            for service, state in pairs:
+                pipe.zcard(pool_key(pool, f"jobs:{service}:{state}"))
+            numbers = await pipe.execute()
+        return {pair: number for pair, number in zip(pairs, numbers, strict=True) if number}
 
     async def sweep(self, pool: str) -> int:
         """Reap, make due, expire, prune, pass wakes on: one bounded step. Number of things done; 0: nothing left."""
@@ -109,22 +119,31 @@ def _worker_view(pool: str, row: Row, *, alive: bool) -> WorkerView:
         id=facts.worker_id,
         pool=pool,
         agent_id=row[b"agent_id"].decode(),
-        state=_worker_state(facts, job_id, alive=alive),
+        state=_worker_state(row, facts, alive=alive),
         capability=facts.capability,
         accepts=facts.accepts,
         identity=facts.identity,
         registered_at_ms=int(row[b"registered_at_ms"]),
         job_id=job_id,
-        suspended=facts.suspended,
+        suspended=_suspended(row, facts),
     )
 
 
-def _worker_state(facts: WorkerFacts, job_id: str | None, *, alive: bool) -> WorkerState:
+def _suspended(row: Row, facts: WorkerFacts) -> dict[str, str]:
+    """Service → reason: withdrawn by the agent itself, or suspended by the store."""
+    stored = msgspec.json.decode(row.get(b"suspended", b"{}"), type=dict[str, _Suspension])
+    return facts.suspended | {service: one.reason for service, one in stored.items()}
+
+
+def _worker_state(row: Row, facts: WorkerFacts, *, alive: bool) -> WorkerState:
     if not alive:
         return WorkerState.LOST
-    if job_id is not None:
+    if b"job_id" in row:
         return WorkerState.BUSY
-    if facts.suspended and not facts.capability.get("services"):
+    if b"draining" in row:
+        return WorkerState.DRAINING
+    suspended = _suspended(row, facts)
+    if suspended and not set(facts.capability.get("services", ())) - set(suspended):
         return WorkerState.SUSPENDED
     return WorkerState.IDLE
 

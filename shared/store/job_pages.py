@@ -1,13 +1,18 @@
-"""Pages of jobs: one index serves the query, what it leaves open is filtered row by row, within a bound."""
+"""Pages of jobs: the fewest lists serve the query, merged by age; the rest is filtered row by row, within a bound."""
+
+from collections.abc import Collection, Sequence
+from heapq import merge
+from itertools import islice
 
 import msgspec
 
 from shared.store.connection import Store, translated
 from shared.store.job_rows import read_jobs
 from shared.store.keys import pool_key
+from shared.wire.states import JobState
 from shared.wire.views import JobPage, JobView
 
-__all__ = ["JobFilter", "page"]
+__all__ = ["JobFilter", "page", "services"]
 
 #: rows read per call at the most
 MOST_ROWS = 1_000
@@ -26,15 +31,19 @@ class JobFilter(msgspec.Struct, frozen=True):
     #: `key:value`
     label: str | None = None
 
-    def index(self) -> str:
-        """The index that leaves the fewest rows to look at."""
+    def indexes(self, services: Collection[str]) -> list[str]:
+        """The lists that together hold all jobs wanted and leave the fewest rows to look at.
+
+        Args:
+            services: of the pool.
+        """
         if self.workflow_id is not None:
-            return f"index:workflow:{self.workflow_id}"
+            return [f"steps:{self.workflow_id}"]
         if self.customer_id is not None:
-            return f"index:customer:{self.customer_id}"
-        if self.state is not None:
-            return f"index:state:{self.state}"
-        return f"index:service:{self.service}" if self.service is not None else "index:all"
+            return [f"customer:{self.customer_id}"]
+        states = JobState if self.state is None else (JobState(self.state),)
+        chosen = services if self.service is None else (self.service,)
+        return [f"jobs:{service}:{state}" for service in chosen for state in states]
 
     def holds(self, job: JobView) -> bool:
         """Is the job one of those wanted?"""
@@ -51,10 +60,11 @@ class JobFilter(msgspec.Struct, frozen=True):
 
 async def page(store: Store, pool: str, wanted: JobFilter, *, cursor: str | None, limit: int) -> JobPage:
     """A page, newest first. `cursor` is the sequence number after which (downwards) to go on."""
+    indexes = [pool_key(pool, name) for name in wanted.indexes(await services(store, pool))]
     found: list[JobView] = []
     before = f"({int(cursor)}" if cursor else "+inf"
     for _ in range(MOST_ROWS // ROWS_AT_ONCE):
-        rows = await _rows(store, pool_key(pool, wanted.index()), before)
+        rows = await _rows(store, indexes, before)
         views = {view.id: view for view in await read_jobs(store, pool, [job_id for job_id, _ in rows])}
         for job_id, seq in rows:
             before = f"({seq}"
@@ -67,7 +77,18 @@ async def page(store: Store, pool: str, wanted: JobFilter, *, cursor: str | None
     return JobPage(tuple(found), before.removeprefix("("))
 
 
-async def _rows(store: Store, index: str, before: str) -> list[tuple[str, int]]:
+async def services(store: Store, pool: str) -> list[str]:
+    """All services that jobs of the pool ever asked for."""
     async with translated():
-        rows = await store.client.zrevrangebyscore(index, before, "-inf", start=0, num=ROWS_AT_ONCE, withscores=True)
-    return [(job_id.decode(), int(score)) for job_id, score in rows]
+        names = await store.client.smembers(pool_key(pool, "services"))
+    return sorted(name.decode() for name in names)
+
+
+async def _rows(store: Store, indexes: Sequence[str], before: str) -> list[tuple[str, int]]:
+    """The next rows of the lists merged, newest first."""
+    async with translated(), store.client.pipeline(transaction=False) as pipe:
+        for index in indexes:
+            pipe.zrevrangebyscore(index, before, "-inf", start=0, num=ROWS_AT_ONCE, withscores=True)
+        lists = await pipe.execute()
+    merged = merge(*lists, key=lambda row: row[1], reverse=True)
+    return [(job_id.decode(), int(score)) for job_id, score in islice(merged, ROWS_AT_ONCE)]

@@ -1,6 +1,7 @@
 """Jobs as the hub sees them: submit, look, list, cancel. One method a question."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import msgspec
 
@@ -9,6 +10,8 @@ from shared.store.connection import Store, translated
 from shared.store.job_pages import JobFilter, page
 from shared.store.job_rows import read_job
 from shared.store.keys import pool_key
+from shared.wire.compiled import compile_job
+from shared.wire.job import JobRequest
 from shared.wire.views import JobPage, JobView
 
 __all__ = ["JobFilter", "Jobs", "PreparedJob", "Submitted", "pool_of_job"]
@@ -30,6 +33,8 @@ class PreparedJob(msgspec.Struct, frozen=True):
     job_id: str
     #: compiled requirement: canonical JSON text of `shared.wire.compiled.compile_job`
     requirement: str
+    #: `shared.wire.terms.encode_terms`
+    terms: bytes
     #: JSON text of the job as submitted, defaults filled in, without payload and idempotency key
     spec: bytes
     #: JSON text
@@ -75,18 +80,18 @@ class Jobs:
         submitted: list[Submitted] = []
         chunks = list(_chunks(jobs))
         if len(chunks) > 1:
-            await self._check(pool, jobs)
+            await self.check(pool, jobs)
         for first, chunk in chunks:
             answer = await self._store.call("submit", pool, len(chunk), *(a for job in chunk for a in _arguments(job)))
             _raise_refusal(answer, first)
             submitted += _standing(answer)
         return submitted
 
-    async def _check(self, pool: str, jobs: Sequence[PreparedJob]) -> None:
-        """Raise what submitting would raise, with nothing stored."""
+    async def check(self, pool: str, jobs: Sequence[PreparedJob]) -> None:
+        """Raise what submitting would raise; nothing is stored."""
         for first in range(0, len(jobs), CHECKED_JOBS):
             some = jobs[first : first + CHECKED_JOBS]
-            arguments = [a for job in some for a in (job.job_id, job.spec, job.idempotency_key or "", job.fingerprint)]
+            arguments = [a for job in some for a in (job.job_id, job.terms, job.idempotency_key or "", job.fingerprint)]
             _raise_refusal(await self._store.call("check", pool, len(some), *arguments), first)
 
     async def get(self, job_id: str) -> JobView:
@@ -113,11 +118,50 @@ class Jobs:
             Conflict: the job is completed or failed.
         """
         answer = await self._store.call("cancel", pool_of_job(job_id), job_id)
-        if answer[0] == b"NOT_FOUND":
-            raise NotFound(f"no job {job_id}", code="job_not_found")
-        if answer[0] == b"CONFLICT":
-            raise Conflict(f"job {job_id} is {answer[1].decode()} already", code="job_final")
+        _raise_unless_moved(answer, job_id)
         return await self.get(job_id)
+
+    async def retry(self, job_id: str) -> JobView:
+        """A failed or cancelled job after it went back to the queue, all its attempts before it.
+
+        Raises:
+            NotFound: no such job.
+            Conflict: the job is neither failed nor cancelled.
+        """
+        pool = pool_of_job(job_id)
+        spec = (await read_job(self._store, pool, job_id)).spec
+        requirement = compile_job(msgspec.convert(spec, JobRequest)).requirement
+        answer = await self._store.call("retry", pool, job_id, requirement)
+        _raise_unless_moved(answer, job_id)
+        return await self.get(job_id)
+
+    async def prioritize(self, job_id: str, priority: int) -> JobView:
+        """A waiting job with another priority, 0 to 1000; it keeps its place among those of the new one.
+
+        Raises:
+            NotFound: no such job.
+            Conflict: the job doesn't wait any more, or is a step of a workflow (`workflow_priority`).
+        """
+        answer = await self._store.call("prioritize", pool_of_job(job_id), job_id, priority)
+        if answer[0] == b"WORKFLOW":
+            detail = f"job {job_id} is a step of workflow {answer[1].decode()!r}: all its steps keep one priority"
+            raise Conflict(detail, code="workflow_priority")
+        _raise_unless_moved(answer, job_id)
+        return await self.get(job_id)
+
+
+def _raise_unless_moved(answer: list[Any], job_id: str) -> None:
+    """Raise what an operator's call on one job was refused for."""
+    if answer[0] == b"NOT_FOUND":
+        raise NotFound(f"no job {job_id}", code="job_not_found")
+    if answer[0] == b"CONFLICT":
+        raise Conflict(f"job {job_id} is {answer[1].decode()} already", code=_CONFLICTS[answer[1]])
+
+
+#: state of a job → code of the refusal to do to it what was asked
+_CONFLICTS = {b"completed": "job_final", b"failed": "job_final", b"cancelled": "job_final"} | dict.fromkeys(
+    (b"blocked", b"scheduled", b"pending", b"active"), "job_not_final"
+)
 
 
 def _chunks(jobs: Sequence[PreparedJob]) -> Iterator[tuple[int, list[PreparedJob]]]:
@@ -137,13 +181,14 @@ def _chunks(jobs: Sequence[PreparedJob]) -> Iterator[tuple[int, list[PreparedJob
 def _arguments(job: PreparedJob) -> Iterator[str | bytes]:
     yield job.job_id
     yield job.requirement
+    yield job.terms
     yield job.spec
     yield job.payload
     yield job.idempotency_key or ""
     yield job.fingerprint
 
 
-def _raise_refusal(answer: list[bytes], first: int) -> None:
+def _raise_refusal(answer: list[Any], first: int) -> None:
     word = answer[0]
     if word == b"OK":
         return
@@ -160,9 +205,15 @@ def _raise_refusal(answer: list[bytes], first: int) -> None:
             code="workflow_priority",
             pointer=f"/jobs/{index}/priority",
         )
+    if word == b"UNKNOWN_DEPENDENCY":
+        raise Invalid(
+            f"no job {answer[2].decode()!r} to depend on in this pool: it never was, or was pruned",
+            code="unknown_dependency",
+            pointer=f"/jobs/{index}/depends_on",
+        )
     raise Bug(f"submit answered {word.decode()}")
 
 
-def _standing(answer: list[bytes]) -> list[Submitted]:
+def _standing(answer: list[Any]) -> list[Submitted]:
     words = iter(answer[1:])
     return [Submitted(job_id.decode(), word == b"CREATED") for word, job_id in zip(words, words, strict=True)]

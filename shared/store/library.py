@@ -77,7 +77,7 @@ async def install(store: Store) -> LibraryStatus:
         Unavailable: the store can't be reached, or refuses the library (its words are in the message).
     """
     before = await status(store)
-    if before.current:
+    if before.current and not await store.lacks_library_somewhere():
         return before
     await store.load_library(join().text)
     after = await status(store)

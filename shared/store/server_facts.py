@@ -14,6 +14,13 @@ __all__ = ["ServerFacts", "read_server_facts"]
 OLDEST_MAJOR = 7
 POLICY = "noeviction"
 
+#: connections of an agent: one for calls, one that waits
+PER_AGENT = 2
+#: kept for hubs and operators
+FOR_HUBS = 500
+#: a store for fewer deserves a warning
+MANY_AGENTS = 1_000
+
 
 class ServerFacts(msgspec.Struct, frozen=True):
     """A store server."""
@@ -23,6 +30,18 @@ class ServerFacts(msgspec.Struct, frozen=True):
     version: str
     #: what it does when memory is full
     maxmemory_policy: str
+    #: connections it takes; None: it doesn't say
+    max_clients: int | None = None
+
+    @property
+    def most_agents(self) -> int | None:
+        """How many agents may be connected directly beside a few hubs; None: unknown."""
+        return None if self.max_clients is None else max(0, self.max_clients - FOR_HUBS) // PER_AGENT
+
+    @property
+    def has_little_room(self) -> bool:
+        """Would it soon refuse agents of a large fleet?"""
+        return self.most_agents is not None and self.most_agents < MANY_AGENTS
 
     def check(self) -> None:
         """Nothing, when jobs are safe there.
@@ -46,11 +65,19 @@ class ServerFacts(msgspec.Struct, frozen=True):
 async def read_server_facts(store: Store) -> ServerFacts:
     """What the server says of itself. Raises: Unavailable."""
     async with translated():
-        server = await cast("Awaitable[dict[str, Any]]", store.client.info("server"))
-        memory = await cast("Awaitable[dict[str, Any]]", store.client.info("memory"))
+        server = await _info(store, "server")
+        memory = await _info(store, "memory")
+        clients = await _info(store, "clients")
     valkey = server.get("valkey_version")
     return ServerFacts(
         product="valkey" if valkey else "redis",
         version=str(valkey or server["redis_version"]),
         maxmemory_policy=str(memory.get("maxmemory_policy", POLICY)),
+        max_clients=int(clients["maxclients"]) if "maxclients" in clients else None,
     )
+
+
+async def _info(store: Store, section: str) -> dict[str, Any]:
+    """What a server says of itself; of a Cluster, one of its nodes."""
+    anyone = {"target_nodes": "random"} if store.is_cluster else {}
+    return await cast("Awaitable[dict[str, Any]]", store.client.info(section, **anyone))

@@ -4,26 +4,29 @@ Every call may be repeated when its answer was lost: the second one says the sam
 """
 
 import re
-from collections.abc import Iterator, Sequence
-from enum import StrEnum
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from enum import Enum, StrEnum
+from typing import Any, Literal
 
 import msgspec
 
-from shared.errors import Bug, Conflict, Invalid, NotFound
-from shared.store.connection import Store, translated
+from shared.errors import Bug, Conflict, Invalid
+from shared.store.connection import Store, close_client, translated
 from shared.store.keys import agent_wake_key, pool_of
 from shared.wire.compiled import compile_worker
 from shared.wire.fault import InvalidDocument
 from shared.wire.states import FailureClass
 from shared.wire.worker import AgentFacts, Claimed, Heartbeat, HeartbeatAnswer, JobVerdict, WorkerFacts
 
-__all__ = ["Finish", "Signal", "Workers"]
+__all__ = ["UNREGISTERED", "Answer", "Finish", "Finished", "Signal", "Workers"]
 
 #: a wait is asked anew after this, so that a dead connection is noticed, in seconds
 LONGEST_WAIT_S = 30.0
 
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+
+#: workers that claim in one call
+CLAIMS_PER_CALL = 32
 
 #: signals taken from a wake list at once
 SIGNALS_PER_WAIT = 100
@@ -36,6 +39,8 @@ class Finish(StrEnum):
     OK = "OK"
     #: the fence is no longer the job's: nothing changed, throw the work away
     STALE = "STALE"
+    #: accepted, and the worker is suspended for the job's service
+    SUSPENDED = "SUSPENDED"
 
 
 class Signal(StrEnum):
@@ -47,6 +52,28 @@ class Signal(StrEnum):
     CANCEL = "cancel"
     #: a command waits: heartbeat now
     COMMAND = "command"
+
+
+class Unregistered(Enum):
+    """A claim's answer to a worker that the store doesn't know (any more): register and ask again."""
+
+    UNREGISTERED = "UNREGISTERED"
+
+
+UNREGISTERED = Unregistered.UNREGISTERED
+
+#: what a claim can be answered: a job, nothing, or `UNREGISTERED`
+Answer = Claimed | None | Literal[Unregistered.UNREGISTERED]
+
+
+class Finished(msgspec.Struct, frozen=True, array_like=True):
+    """A completed job on its way to the store."""
+
+    job_id: str
+    fence: int
+    worker_id: str
+    #: JSON text of `JobResult`, at most 256 KiB
+    result: str
 
 
 class Workers:
@@ -84,18 +111,33 @@ class Workers:
         """The agent says good-bye: it and its workers are gone; jobs it still holds go back unharmed."""
         await self._store.call("deregister", pool, agent_id)
 
-    async def claim(self, pool: str, worker_id: str, *, park: bool = True) -> Claimed | None:
-        """The best job the worker can do, leased to it; None: nothing for it now, and (with `park`) it is parked.
+    async def claim_each(self, pool: str, worker_ids: Sequence[str], *, park: bool = True) -> dict[str, Answer]:
+        """What each of these workers of one agent got: a job, None (nothing, parked), or `UNREGISTERED`. One call."""
+        return await self._claim_all(pool, dict.fromkeys(worker_ids, 0), park=park)
 
-        Raises:
-            NotFound: the worker isn't registered (any more): register and ask again.
-        """
-        answer = [b"MORE"]
-        while answer[0] == b"MORE":
-            answer = await self._store.call("claim", pool, worker_id, int(park))
-        if answer[0] == b"UNKNOWN":
-            raise NotFound(f"worker {worker_id} isn't registered in pool {pool}", code="worker_unknown")
-        return _claimed(pool, worker_id, answer) if answer[0] == b"CLAIMED" else None
+    async def next(
+        self, pool: str, finished: Sequence[Finished], worker_ids: Sequence[str], *, park: bool = True
+    ) -> tuple[list[Finish], dict[str, Answer]]:
+        """Complete these jobs and claim for these workers in one call: `complete` of each, then `claim_each`."""
+        claims = [(worker_id, 0) for worker_id in worker_ids]
+        answer = await self._store.call("next", pool, int(park), _packed(finished), _packed(claims))
+        got, left = _sorted_out(pool, worker_ids, answer[2:])
+        if left:
+            got |= await self._claim_all(pool, left, park=park)
+        return [Finish(word.decode()) for word in answer[1]], got
+
+    async def _claim_all(self, pool: str, left: Mapping[str, int], *, park: bool) -> dict[str, Answer]:
+        """`left`: worker → cursor. Asks again for those whose call ran out of work."""
+        got: dict[str, Answer] = {}
+        while left:
+            asked = list(left)[:CLAIMS_PER_CALL]
+            later = {worker_id: cursor for worker_id, cursor in left.items() if worker_id not in asked}
+            claims = [(worker_id, left[worker_id]) for worker_id in asked]
+            answer = await self._store.call("claim", pool, int(park), _packed(claims))
+            some, more = _sorted_out(pool, asked, answer[1:])
+            got |= some
+            left = later | more
+        return got
 
     async def wait(self, pools: Sequence[str], agent_id: str, *, timeout_s: float) -> list[tuple[str, Signal, str]]:
         """Signals `(pool, signal, id)` for the agent, all that are there; empty after `timeout_s` without one.
@@ -126,10 +168,32 @@ class Workers:
         return _finish(await self._store.call("complete", pool, job_id, fence, worker_id, result))
 
     async def fail(
-        self, pool: str, job_id: str, fence: int, worker_id: str, *, failure_class: FailureClass, message: str
+        self,
+        pool: str,
+        job_id: str,
+        fence: int,
+        worker_id: str,
+        *,
+        failure_class: FailureClass,
+        message: str,
+        is_unhealthy: bool = False,
     ) -> Finish:
-        """End the attempt; the store decides by class whether the job is tried again."""
-        return _finish(await self._store.call("fail", pool, job_id, fence, worker_id, failure_class, message))
+        """End the attempt; the store decides by class whether the job is tried again.
+
+        Args:
+            pool: the job's.
+            job_id: the job.
+            fence: the attempt's.
+            worker_id: who held it.
+            failure_class: what kind of failure.
+            message: what the service said.
+            is_unhealthy: the service's health check fails now, too.
+
+        Returns:
+            `SUSPENDED` when the worker may not claim for that service any more, until `lift`.
+        """
+        arguments = (job_id, fence, worker_id, failure_class, message, int(is_unhealthy))
+        return _finish(await self._store.call("fail", pool, *arguments))
 
     async def release(self, pool: str, job_id: str, fence: int, worker_id: str) -> Finish:
         """Give the job back unharmed; no attempt is spent."""
@@ -138,11 +202,11 @@ class Workers:
     async def close(self) -> None:
         """Close the waiting connection."""
         if self._waiting is not None:
-            await self._waiting.aclose(close_connection_pool=True)
+            await close_client(self._waiting)
 
 
 def _registration(worker: WorkerFacts) -> Iterator[str | bytes]:
-    """The six arguments of one worker."""
+    """The seven arguments of one worker."""
     _check_id(worker.worker_id)
     try:
         compiled = compile_worker(worker)
@@ -153,6 +217,7 @@ def _registration(worker: WorkerFacts) -> Iterator[str | bytes]:
     yield compiled.accepts
     yield compiled.identity
     yield msgspec.json.encode(worker)
+    yield "".join(f" {service}/{model} " for service, models in worker.warm.items() for model in models)
     yield " ".join(compiled.significant)
 
 
@@ -162,7 +227,29 @@ def _check_id(name: str) -> None:
         raise Invalid(f"expected an id of 1 to 128 letters, digits, '.', '_' and '-', got {name!r}", code="invalid_id")
 
 
-def _claimed(pool: str, worker_id: str, answer: list[bytes]) -> Claimed:
+_packed = msgspec.msgpack.Encoder().encode
+
+
+def _sorted_out(
+    pool: str, worker_ids: Sequence[str], answers: Sequence[list[Any]]
+) -> tuple[dict[str, Answer], dict[str, int]]:
+    """The claims that are answered, and worker → cursor for those that must ask on."""
+    got: dict[str, Answer] = {}
+    more: dict[str, int] = {}
+    for worker_id, answer in zip(worker_ids, answers, strict=True):
+        match answer[0]:
+            case b"CLAIMED":
+                got[worker_id] = _claimed(pool, worker_id, answer)
+            case b"MORE":
+                more[worker_id] = answer[1]
+            case b"UNKNOWN":
+                got[worker_id] = UNREGISTERED
+            case _:
+                got[worker_id] = None
+    return got, more
+
+
+def _claimed(pool: str, worker_id: str, answer: list[Any]) -> Claimed:
     _, job_id, fence, attempt, lease_ms, spec, payload = answer
     return Claimed(
         job_id=job_id.decode(),
@@ -181,7 +268,7 @@ def _signal(pool: str, text: bytes) -> tuple[str, Signal, str]:
     return pool, Signal(word), about.partition(" ")[0]
 
 
-def _finish(answer: list[bytes]) -> Finish:
+def _finish(answer: list[Any]) -> Finish:
     word = answer[0].decode()
     if word not in set(Finish):
         raise Bug(f"a finishing call was answered {word}")

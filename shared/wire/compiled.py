@@ -13,7 +13,6 @@ from shared.wire.capability import check_identity, flatten
 from shared.wire.fault import InvalidDocument
 from shared.wire.job import JobRequest
 from shared.wire.requirement import Node, compile_requirement
-from shared.wire.words import IDENTITY_PATHS
 from shared.wire.worker import WorkerFacts
 
 __all__ = ["CompiledJob", "CompiledWorker", "compile_job", "compile_worker", "read_worker"]
@@ -22,10 +21,12 @@ __all__ = ["CompiledJob", "CompiledWorker", "compile_job", "compile_worker", "re
 class CompiledJob(msgspec.Struct, frozen=True):
     """What a job asks of a worker, and what workers may ask of it."""
 
-    #: `{"service": "comfyui", "isolation": "none", "model": "x"?, "identity": 1?, "requires": node}`
+    #: `{"service": "comfyui", "isolation": "none", "model": "x"?, "requires": node}`
     requirement: str
     #: `service`, `customer_id`, `labels.<key>`, `workflow.id`, as far as the job has them
     attributes: dict[str, str]
+    #: `[[node, weight], ...]`: what it wishes beyond that; empty for nothing
+    prefers: str = ""
 
 
 class CompiledWorker(msgspec.Struct, frozen=True):
@@ -47,9 +48,15 @@ def compile_job(job: JobRequest) -> CompiledJob:
     asked: dict[str, Any] = {"service": job.service, "isolation": str(job.isolation), "requires": node}
     if job.model is not None:
         asked["model"] = job.model
-    if _paths(node) & IDENTITY_PATHS:
-        asked["identity"] = 1
-    return CompiledJob(requirement=canonical.text(asked), attributes=_attributes(job))
+    return CompiledJob(requirement=canonical.text(asked), attributes=_attributes(job), prefers=_wishes(job))
+
+
+def _wishes(job: JobRequest) -> str:
+    wishes = [
+        [_at(f"/prefers/{index}/when", compile_requirement, one.when), one.weight]
+        for index, one in enumerate(job.prefers)
+    ]
+    return canonical.text(wishes) if wishes else ""
 
 
 def compile_worker(worker: WorkerFacts) -> CompiledWorker:

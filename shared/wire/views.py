@@ -6,8 +6,22 @@ import msgspec
 
 from shared.wire.job import Progress
 from shared.wire.states import AgentState, JobState, WorkerState
+from shared.wire.why import Why
 
-__all__ = ["AgentView", "Event", "HistoryEntry", "JobPage", "JobView", "WorkerView"]
+__all__ = [
+    "AgentView",
+    "ClassReason",
+    "Event",
+    "Explanation",
+    "HistoryEntry",
+    "JobPage",
+    "JobView",
+    "NearMiss",
+    "Reason",
+    "WaitingJobs",
+    "WorkerExplanation",
+    "WorkerView",
+]
 
 
 class HistoryEntry(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -43,6 +57,9 @@ class JobView(msgspec.Struct, frozen=True):
     progress: Progress | None = None
     #: False on a pending job: no registered worker can match it now
     workable: bool | None = None
+    #: of a pending job, on a single job only: 1 is next among what its possible workers could take; at scale a lower
+    #: bound (explain counts on)
+    position: int | None = None
     cancel_requested: bool = False
     failure_class: str | None = None
     message: str | None = None
@@ -104,3 +121,89 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True):
     agent_id: str | None = None
     fence: int | None = None
     data: dict[str, Any] | None = None
+
+
+class Reason(msgspec.Struct, frozen=True):
+    """Why some workers can't."""
+
+    why: Why
+    #: how many it keeps away
+    workers: int
+
+
+class NearMiss(msgspec.Struct, frozen=True):
+    """What little keeps some workers from a job: nothing else does."""
+
+    #: such as `2 workers have gpu.memory_gb 16, at least 24 wanted`
+    text: str
+    workers: int
+    why: Why
+
+
+class Explanation(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Who could run a job now."""
+
+    #: verdict → workers: `idle`, `busy`, `draining`, `suspended`, `offline`, `cannot`
+    workers: dict[str, int]
+    #: why those that cannot can't, the commonest first
+    reasons: tuple[Reason, ...]
+    #: what the client should know
+    warnings: tuple[str, ...]
+    #: workers asked
+    checked: int
+    #: were these all?
+    complete: bool
+    #: can any registered worker run it?
+    workable: bool | None = None
+    #: its service is paused: nobody gets it
+    paused: bool | None = None
+    #: of those that cannot, the ones that come closest
+    nearest: NearMiss | None = None
+    #: of a dry run: the job would be accepted
+    valid: bool | None = None
+    #: of a job that is stored
+    job_id: str | None = None
+    state: JobState | None = None
+    #: of a pending job: 1 is next among what its possible workers could take
+    position: int | None = None
+    #: False: there may be more before it
+    position_exact: bool | None = None
+
+
+class WaitingJobs(msgspec.Struct, frozen=True):
+    """Waiting jobs that every worker judges alike."""
+
+    service: str
+    jobs: int
+    #: the first of them
+    first_job_id: str
+
+
+class ClassReason(msgspec.Struct, frozen=True):
+    """Why a worker can't run some kinds of waiting jobs."""
+
+    #: of one of these kinds
+    why: Why
+    #: kinds of jobs it keeps from the worker
+    classes: int
+    #: jobs of these kinds
+    jobs: int
+
+
+class WorkerExplanation(msgspec.Struct, frozen=True):
+    """What a worker could run of what waits."""
+
+    worker_id: str
+    state: WorkerState
+    #: waiting jobs it could run
+    jobs: int
+    #: kinds of them
+    classes: int
+    #: the first 100 kinds of them, in the order in which it would get their first jobs
+    waiting: tuple[WaitingJobs, ...]
+    #: why not the rest, those of the most jobs first
+    reasons: tuple[ClassReason, ...]
+    #: what keeps it from running anything
+    warnings: tuple[str, ...]
+    #: was all that waits looked at?
+    complete: bool

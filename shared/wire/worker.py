@@ -27,6 +27,8 @@ class WorkerFacts(msgspec.Struct, frozen=True):
     identity: dict[str, str] = msgspec.field(default_factory=dict)
     #: service → why it may not claim for it now; such services are not in `capability.services`
     suspended: dict[str, str] = msgspec.field(default_factory=dict)
+    #: service → models that are loaded now; jobs that want one prefer this worker
+    warm: dict[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
 
 
 class AgentFacts(msgspec.Struct, frozen=True, omit_defaults=True):

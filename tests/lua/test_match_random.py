@@ -11,6 +11,7 @@ from shared.wire.decode import convert
 from shared.wire.job import JobRequest
 from shared.wire.match import takes
 from shared.wire.why import why
+from shared.wire.words import IDENTITY_PATHS
 from tests.support.lua_match import LuaMatcher
 from tests.support.match_documents import identities, jobs, workers
 
@@ -53,8 +54,8 @@ def test_a_class_never_contradicts_one_of_its_workers(matcher: LuaMatcher) -> No
             pair = compiled(job, worker | {"identity": identity})
             answer = matcher.class_takes(*pair)
             assert answer in (None, takes(*pair).match)
-            assert answer is not None or '"identity":1' in pair[0].requirement
+            assert answer is not None or any(f'"{path}"' in pair[0].requirement for path in IDENTITY_PATHS)
             answers[answer] += 1
 
     consistent()
-    assert min(answers[True], answers[False], answers[None]) > 10, answers
+    assert set(answers) == {True, False, None}, answers

@@ -99,3 +99,14 @@ async def test_every_index_lists_newest_first_and_pages_by_cursor(broker: Broker
     assert rest.next_cursor is None
     odd = await broker.jobs.list(POOL, JobFilter(label="n:1", state="pending"), cursor=None, limit=100)
     assert [job.id for job in odd.items] == ids[5::-2]
+
+
+async def test_steps_of_one_workflow_go_by_step_also_when_they_ask_for_different_things(broker: Broker) -> None:
+    await broker.join(ram_gb=64)
+    steps = {}
+    for step, ram_gb in ((3, 5), (1, 3), (4, 8), (2, 2)):
+        steps[step] = await broker.submit(requires={"ram_gb": ram_gb}, workflow={"id": "w", "step": step})
+    for step in (1, 2, 3, 4):
+        claimed = await broker.must_claim()
+        assert claimed.job_id == steps[step]
+        await broker.complete(claimed)

@@ -6,15 +6,17 @@ from typing import Any
 
 import msgspec
 
+from shared.errors import NotFound
 from shared.store.connection import Store
 from shared.store.events import Events
 from shared.store.fleet import Fleet
 from shared.store.jobs import Jobs, PreparedJob
 from shared.store.library import join
-from shared.store.workers import Workers
+from shared.store.workers import UNREGISTERED, Workers
 from shared.wire.compiled import compile_job
 from shared.wire.job import JobRequest
 from shared.wire.states import JobState
+from shared.wire.terms import encode_terms
 from shared.wire.worker import AgentFacts, Claimed, Heartbeat, HeldJob, WorkerFacts
 
 __all__ = ["Broker", "prepared"]
@@ -84,7 +86,10 @@ class Broker:
         return prepared(f"{POOL}-{self._number:026d}", service, **fields)
 
     async def claim(self, worker_id: str = "a", *, park: bool = True) -> Claimed | None:
-        return await self.workers.claim(POOL, worker_id, park=park)
+        claimed = (await self.workers.claim_each(POOL, [worker_id], park=park))[worker_id]
+        if claimed is UNREGISTERED:
+            raise NotFound(f"worker {worker_id} isn't registered", code="worker_unknown")
+        return claimed
 
     async def must_claim(self, worker_id: str = "a") -> Claimed:
         claimed = await self.claim(worker_id)
@@ -130,10 +135,12 @@ def prepared(job_id: str, service: str = "simulation", **fields: Any) -> Prepare
     fingerprint = fields.pop("fingerprint", "")
     document = {"service": service, "priority": 50, "timeout_s": 600.0, **fields}
     request = msgspec.convert(document, JobRequest)
+    compiled = compile_job(request)
     spec = {**document, "max_attempts": request.max_attempts}
     return PreparedJob(
         job_id=job_id,
-        requirement=compile_job(request).requirement,
+        requirement=compiled.requirement,
+        terms=encode_terms(request, compiled.prefers),
         spec=msgspec.json.encode(spec),
         payload=b'{"n":1}',
         idempotency_key=key,

@@ -127,7 +127,7 @@ class BrokerTwin:
         taken, self._signals = self._signals, []
         return taken
 
-    async def claim(self, pool: str, worker_id: str, *, park: bool = True) -> Claimed | None:
+    async def claim(self, pool: str, worker_id: str) -> Claimed | None:
         with _Call(self, "claim"):
             if worker_id not in self.workers:
                 raise NotFound(f"worker {worker_id} isn't registered", code="worker_unknown")

@@ -277,9 +277,9 @@ async def _frame(send: Send, frame: Any) -> None:
 
 
 @asynccontextmanager
-async def serving(standin: ComfyStandin) -> AsyncIterator[str]:
-    """The address under which the stand-in listens while the body runs."""
-    listener = socket.create_server(("127.0.0.1", 0))
+async def serving(standin: ComfyStandin, port: int = 0) -> AsyncIterator[str]:
+    """The address under which the stand-in listens while the body runs; port 0: any."""
+    listener = socket.create_server(("127.0.0.1", port))
     config = uvicorn.Config(
         standin,
         log_level="critical",

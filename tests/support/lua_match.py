@@ -1,4 +1,4 @@
-"""The Lua matcher in plain Lua 5.1, without a server: the parts from `20_` to `24_` with a stand-in for `cjson`.
+"""The Lua matcher in plain Lua 5.1, without a server: the parts from `20_` to `24_`, with a stand-in for `cjson`.
 
 - The stand-in decodes as `cjson` does: arrays count from 1, `[]` and `{}` are both an empty table, numbers are doubles,
   null is a userdata.
@@ -16,7 +16,7 @@ from shared.wire.match import Verdict
 __all__ = ["LuaMatcher"]
 
 LUA_DIR = Path(__file__).parents[2] / "shared" / "lua"
-PARTS = ("20_documents.lua", "22_conditions.lua", "24_match.lua")
+PARTS = ("02_parts.lua", "20_documents.lua", "22_conditions.lua", "24_match.lua")
 
 ENTRY_POINTS = """
 local function takes(job, attributes, capability, accepts, identity)

@@ -38,10 +38,15 @@ class Program:
 
     def start(self, arguments: Sequence[str], environment: Mapping[str, str], prefix: Sequence[str] = ()) -> None:
         passed = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+        usual = {**passed, "PYTHONPATH": str(Path.cwd()), "PYTHONUNBUFFERED": "1"}
+        self.start_bare(arguments, {**usual, **environment}, prefix)
+
+    def start_bare(self, arguments: Sequence[str], environment: Mapping[str, str], prefix: Sequence[str] = ()) -> None:
+        """With this environment and not a name more."""
         with self.log_file.open("ab") as log:
             self._process = subprocess.Popen(
                 [*prefix, sys.executable, "-m", self._module, *arguments],
-                env={**passed, "PYTHONPATH": str(Path.cwd()), "PYTHONUNBUFFERED": "1", **environment},
+                env=dict(environment),
                 stdout=log,
                 stderr=log,
                 start_new_session=True,

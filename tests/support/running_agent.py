@@ -52,7 +52,10 @@ class Surroundings:
     async def agent(
         self, *, connectors: Sequence[Connector] = (), gpus: int = 0, **settings: Any
     ) -> AsyncIterator[AgentUnderTest]:
-        """A new process of the agent `box`, with the simulation unless other connectors are given."""
+        """A new process of the agent `box`, with the simulation unless other connectors are given.
+
+        Its services count as named; `services=None`: as looked for.
+        """
         self.pid += 1
         hub = self.hub.connection()
         try:
@@ -76,7 +79,7 @@ class Surroundings:
     def _wiring(self, connectors: Sequence[Connector], gpus: int, settings: dict[str, Any], **open_ones: Any) -> Wiring:
         cards = tuple(Gpu(index=number, uuid=f"GPU-{number}", model="T", vendor="nvidia") for number in range(gpus))
         return Wiring(
-            config=AgentConfig(services=[connector.service for connector in connectors], **settings),
+            config=AgentConfig(**{"services": [connector.service for connector in connectors], **settings}),
             agent_id="box",
             pools=("default",),
             machine=Machine(hostname="h", capability={"ram_gb": 8.0}, gpus=cards),

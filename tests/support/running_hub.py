@@ -60,8 +60,8 @@ class HubUnderTest:
 
     async def claimed(self, agent_id: str, pool: str = "default") -> Claimed:
         """The job that the agent's worker gets now."""
-        claimed = await self.workers.claim(pool, agent_id)
-        assert claimed is not None, "there is a job for it"
+        claimed = (await self.workers.claim_each(pool, [agent_id]))[agent_id]
+        assert isinstance(claimed, Claimed), "there is a job for it"
         return claimed
 
     async def submitted(self, **fields: Any) -> dict[str, Any]:

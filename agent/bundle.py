@@ -1,0 +1,106 @@
+"""The store's calls of one agent, bundled: completions and claims that are wanted at the same time go out as one call.
+
+- Nothing waits for company: a call goes out at once when none is out; what comes meanwhile goes out together after it.
+- A call that fails, fails for all that were in it.
+- A caller that is cancelled leaves; its completion or claim is made all the same.
+"""
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Any
+
+from shared.errors import MusterError, NotFound
+from shared.store.connection import Store
+from shared.store.workers import UNREGISTERED, Answer, Finish, Finished, Workers
+from shared.tasks import end_tasks
+from shared.wire.worker import Claimed
+
+__all__ = ["Bundle"]
+
+#: of each, completions and claims, so that a call stays under the store's 5 ms
+MOST_PER_CALL = 8
+
+
+@dataclass
+class _Wanted:
+    """What one pool is to be asked for."""
+
+    finished: list[tuple[Finished, "asyncio.Future[Finish]"]] = field(default_factory=list)
+    claims: dict[str, "asyncio.Future[Answer]"] = field(default_factory=dict)
+    #: sends it off; None: nothing is out
+    flight: "asyncio.Task[None] | None" = None
+
+
+class Bundle(Workers):
+    """The agent's broker on a store of its own."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store)
+        self._wanted: dict[str, _Wanted] = {}
+
+    async def claim(self, pool: str, worker_id: str) -> Claimed | None:
+        """The best job for the worker; None: nothing, and it is parked. Raises: NotFound, when it isn't registered."""
+        wanted = self._wanted.setdefault(pool, _Wanted())
+        answer = wanted.claims.setdefault(worker_id, asyncio.get_running_loop().create_future())
+        self._send(pool, wanted)
+        got = await answer
+        if got is UNREGISTERED:
+            raise NotFound(f"worker {worker_id} isn't registered in pool {pool}", code="worker_unknown")
+        return got
+
+    async def complete(self, pool: str, job_id: str, fence: int, worker_id: str, *, result: bytes) -> Finish:
+        """Finish the job with its result, JSON text."""
+        wanted = self._wanted.setdefault(pool, _Wanted())
+        answer: asyncio.Future[Finish] = asyncio.get_running_loop().create_future()
+        wanted.finished.append((Finished(job_id, fence, worker_id, result.decode()), answer))
+        self._send(pool, wanted)
+        return await answer
+
+    def _send(self, pool: str, wanted: _Wanted) -> None:
+        if wanted.flight is None:
+            wanted.flight = asyncio.create_task(self._fly(pool, wanted))
+
+    async def _fly(self, pool: str, wanted: _Wanted) -> None:
+        """Call after call until nothing is wanted."""
+        try:
+            while wanted.finished or wanted.claims:
+                await self._call(pool, wanted)
+        finally:
+            wanted.flight = None
+
+    async def _call(self, pool: str, wanted: _Wanted) -> None:
+        finished, wanted.finished = wanted.finished[:MOST_PER_CALL], wanted.finished[MOST_PER_CALL:]
+        claims = {worker_id: wanted.claims.pop(worker_id) for worker_id in list(wanted.claims)[:MOST_PER_CALL]}
+        waiting: list[asyncio.Future[Finish] | asyncio.Future[Answer]] = [
+            *(one for _, one in finished),
+            *claims.values(),
+        ]
+        try:
+            words, got = await self.next(pool, [one for one, _ in finished], list(claims))
+        except MusterError as error:
+            for future in waiting:
+                _fail(future, error)
+            return
+        except BaseException:
+            for future in waiting:
+                future.cancel()
+            raise
+        for (_, future), word in zip(finished, words, strict=True):
+            _answer(future, word)
+        for worker_id, future in claims.items():
+            _answer(future, got[worker_id])
+
+    async def close(self) -> None:
+        """End what is out, and close the waiting connection."""
+        await end_tasks(*(wanted.flight for wanted in self._wanted.values() if wanted.flight is not None))
+        await super().close()
+
+
+def _answer(future: "asyncio.Future[Any]", value: Finish | Answer) -> None:
+    if not future.done():
+        future.set_result(value)
+
+
+def _fail(future: "asyncio.Future[Any]", error: MusterError) -> None:
+    if not future.done():
+        future.set_exception(error)

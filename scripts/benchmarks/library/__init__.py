@@ -1,0 +1,1 @@
+"""Benchmarks of the function library on a store of their own."""

@@ -1,0 +1,113 @@
+"""Muster, through its own classes: the hub's `Jobs.submit`, the agent's `Bundle`.
+
+- One agent of 16 workers in one process: claim, run, complete; a worker that finds nothing is parked and waits for the
+  store's wake, as in `agent/`.
+- The client runs on uvloop, as the hub does; the worker on asyncio, as the agent does.
+"""
+
+import asyncio
+import itertools
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import msgspec
+import uvloop
+
+from agent.bundle import Bundle
+from scripts.benchmarks.peers.calls import URL, noop, probe
+from scripts.benchmarks.peers.launch import Client
+from shared.store.connection import Store
+from shared.store.jobs import CHUNK_JOBS, Jobs, PreparedJob
+from shared.store.library import join
+from shared.store.workers import Signal
+from shared.wire.worker import AgentFacts, Claimed, Heartbeat, WorkerFacts
+from tests.support.broker import prepared
+
+new_loop = uvloop.new_event_loop
+
+POOL = "default"
+AGENT = "bench"
+SERVICE = "simulation"
+WORKERS = 16
+WAIT_S = 30.0
+HEARTBEAT_S = 5.0
+RESULT = b'{"values":{},"outputs":[]}'
+
+
+class Agent:
+    """The worker process. Each worker has an event that the store's wake sets."""
+
+    def __init__(self, workers: Bundle) -> None:
+        self._workers = workers
+        self._woken = {f"w{n}": asyncio.Event() for n in range(WORKERS)}
+
+    async def run(self) -> None:
+        """Work until the process is killed."""
+        await self._register()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._beat())
+            tasks.create_task(self._listen())
+            for worker_id, woken in self._woken.items():
+                tasks.create_task(self._work(worker_id, woken))
+
+    async def _register(self) -> None:
+        facts = AgentFacts(AGENT, hostname="h", version="1", platform="linux-x86_64", pid=os.getpid(), started_at_ms=1)
+        await self._workers.register(POOL, facts, [WorkerFacts(name, {"services": [SERVICE]}) for name in self._woken])
+
+    async def _beat(self) -> None:
+        while True:
+            await self._workers.heartbeat(POOL, Heartbeat(AGENT))
+            await asyncio.sleep(HEARTBEAT_S)
+
+    async def _listen(self) -> None:
+        while True:
+            for _, signal, about in await self._workers.wait([POOL], AGENT, timeout_s=WAIT_S):
+                if signal is Signal.JOB:
+                    self._woken[about].set()
+
+    async def _work(self, worker_id: str, woken: asyncio.Event) -> None:
+        while True:
+            woken.clear()
+            claimed = await self._workers.claim(POOL, worker_id)
+            if claimed is None:
+                await woken.wait()
+                continue
+            run(claimed)
+            await self._workers.complete(POOL, claimed.job_id, claimed.fence, worker_id, result=RESULT)
+
+
+def run(claimed: Claimed) -> None:
+    """The job's function."""
+    index = msgspec.json.decode(claimed.payload)
+    probe(index) if index is not None else noop()
+
+
+async def _work() -> None:
+    await Agent(Bundle(Store.at(URL))).run()
+
+
+def work() -> None:
+    """The worker."""
+    asyncio.run(_work())
+
+
+@asynccontextmanager
+async def client() -> AsyncIterator[Client]:
+    """The hub's way: prepare the job, submit in the store's chunks."""
+    store = Store.at(URL)
+    await store.load_library(join().text)
+    jobs = Jobs(store)
+    numbers = itertools.count()
+
+    def job(payload: bytes) -> PreparedJob:
+        return msgspec.structs.replace(prepared(f"{POOL}-{next(numbers):026d}", SERVICE), payload=payload)
+
+    async def enqueue(count: int) -> None:
+        for first in range(0, count, CHUNK_JOBS):
+            await jobs.submit(POOL, [job(b"null") for _ in range(min(CHUNK_JOBS, count - first))])
+
+    async def submit(index: int) -> None:
+        await jobs.submit(POOL, [job(b"%d" % index)])
+
+    yield Client(enqueue, submit)
