@@ -35,6 +35,8 @@ class Scene:
     feasible: str = "front"
     #: bytes
     payload: int = 14
+    #: the spec of a job names its class: label `document`
+    labelled: bool = False
 
     @property
     def tag(self) -> str:
@@ -79,8 +81,14 @@ class Stage:
         self.store.call("muster_register", agent, "s", b"{}", len(names), *arguments)
 
     def _filling(self, count: int) -> list[Any]:
-        jobs = [self._arguments(self._requirements[n % len(self._requirements)]) for n in self._take(count)]
+        jobs = [self._filling_job(number % self.scene.job_classes) for number in self._take(count)]
         return ["muster_submit", count, *itertools.chain.from_iterable(jobs)]
+
+    def _filling_job(self, document: int) -> list[Any]:
+        arguments = self._arguments(self._requirements[document])
+        if self.scene.labelled:
+            arguments[3] = msgspec.json.encode(msgspec.structs.replace(self._job, labels={"document": str(document)}))
+        return arguments
 
     def _take(self, count: int) -> list[int]:
         return [next(self._numbers) for _ in range(count)]

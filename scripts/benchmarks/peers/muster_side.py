@@ -84,7 +84,7 @@ def run(claimed: Claimed) -> None:
 
 
 async def _work() -> None:
-    await Agent(Bundle(Store.at(URL))).run()
+    await Agent(Bundle(Store.at(URL, connections=1))).run()
 
 
 def work() -> None:
