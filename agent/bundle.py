@@ -18,7 +18,7 @@ from shared.wire.worker import Claimed
 __all__ = ["Bundle"]
 
 #: of each, completions and claims, so that a call stays under the store's 5 ms
-MOST_PER_CALL = 8
+MOST_PER_CALL = 16
 
 
 @dataclass

@@ -1,7 +1,7 @@
-"""Few of many: 100,000 waiting jobs over 1,000 requirement documents, 200 kinds of worker of which 20 are online, each
-able to run 5 % of the documents. Every claim must find a job while there is one that its worker can run.
+"""Few of many: does every claim find a job while there is one that its worker can run?
 
-Needs nothing running: it starts a store of its own.
+100,000 waiting jobs over 1,000 requirement documents, 200 kinds of worker of which 20 are online, each able to run 5 %
+of the documents. Needs nothing running: it starts a store of its own.
 """
 
 import argparse

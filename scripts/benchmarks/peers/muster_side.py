@@ -1,6 +1,6 @@
 """Muster, through its own classes: the hub's `Jobs.submit`, the agent's `Bundle`.
 
-- One agent of 16 workers in one process: claim, run, complete; a worker that finds nothing is parked and waits for the
+- One agent of 32 workers in one process: claim, run, complete; a worker that finds nothing is parked and waits for the
   store's wake, as in `agent/`.
 - The client runs on uvloop, as the hub does; the worker on asyncio, as the agent does.
 """
@@ -29,7 +29,7 @@ new_loop = uvloop.new_event_loop
 POOL = "default"
 AGENT = "bench"
 SERVICE = "simulation"
-WORKERS = 16
+WORKERS = 32
 WAIT_S = 30.0
 HEARTBEAT_S = 5.0
 RESULT = b'{"values":{},"outputs":[]}'
