@@ -11,7 +11,7 @@ import httpx2
 from agent.alarm import Sleep
 from agent.attempt import Attempts
 from agent.backoff import Dice
-from agent.broker import Broker
+from agent.broker import Broker, Suspensions
 from agent.config import AgentConfig
 from agent.connectors.base import Connector
 from agent.delivery import Delivery
@@ -23,6 +23,7 @@ from agent.lifecycle import Lifecycle
 from agent.loop import Loop, LoopParts
 from agent.offers import Offers
 from agent.outcome import Outcome
+from agent.recovery import Recovery
 from agent.services import are_named
 from agent.spool import Spool
 from agent.waiting import Listener
@@ -49,6 +50,7 @@ class Wiring:
     #: one per service
     connectors: Sequence[Connector]
     broker: Broker
+    suspensions: Suspensions
     #: asks with the agent's key
     hub: Connection
     #: fetches inputs by URL; sends no key
@@ -88,6 +90,7 @@ async def assemble(wiring: Wiring) -> Loop:
             broker=wiring.broker,
             listener=Listener(wiring.broker, wiring.pools, wiring.agent_id, sleep=wiring.sleep, dice=wiring.dice),
             offers=offers,
+            recovery=Recovery(wiring.suspensions, wiring.pools),
             attempts=_attempts(wiring, files, spool),
             delivery=Delivery(wiring.broker, files, spool, sleep=wiring.sleep, dice=wiring.dice),
             unfinished=unfinished,

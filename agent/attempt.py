@@ -5,6 +5,7 @@ It knows neither the store nor the life-cycle; it tells what happens and leaves 
 - Whatever a connector raises becomes an outcome: its own class for a `ServiceFault`, else `service`, with the trace in
   the log.
 - Only a cancelled attempt, or one whose outcome the disk doesn't take, leaves none.
+- Where the service itself is at fault, its health check is asked at once: the store suspends sick workers sooner.
 - Its work folder is gone when it ends.
 """
 
@@ -20,6 +21,7 @@ import msgspec
 from agent.connectors.base import Assignment, Connector, Finished, ServiceFault
 from agent.events import AttemptKey, ProgressMade, ServiceEnded
 from agent.inputs import Inputs
+from agent.offers import PROBE_LIMIT_S, probed
 from agent.outcome import Outcome
 from agent.result import fitted
 from agent.spool import Spool, folder_name
@@ -38,6 +40,9 @@ LONGEST_MESSAGE = 2000
 #: classes that are the store's own words, not a worker's
 NOT_REPORTED = frozenset({FailureClass.LOST, FailureClass.DEPENDENCY, FailureClass.EXPIRED, FailureClass.UNWORKABLE})
 
+#: classes that make the health of the service worth asking for
+SICK = frozenset({FailureClass.SERVICE, FailureClass.NETWORK})
+
 Tell = Callable[[ProgressMade | ServiceEnded], None]
 
 log = get(__name__)
@@ -50,6 +55,7 @@ class _Ending:
     finished: Finished = field(default_factory=Finished)
     fault: ServiceFault | None = None
     run_ms: int = 0
+    is_unhealthy: bool = False
 
 
 class Attempts:
@@ -100,7 +106,8 @@ class Attempts:
             tell(ServiceEnded(attempt))
             run_ms = round((self._clock.monotonic_s() - started_at_s) * 1000)
             log.info("job.ran", **_names(claimed), run_ms=run_ms, failed=ending.fault is not None)
-            return await to_the_end(self._spooled, claimed, replace(ending, run_ms=run_ms), folder)
+            ending = replace(ending, run_ms=run_ms, is_unhealthy=await self._is_unhealthy(claimed, ending.fault))
+            return await to_the_end(self._spooled, claimed, ending, folder)
         finally:
             await to_the_end(shutil.rmtree, folder, ignore_errors=True)
 
@@ -113,6 +120,13 @@ class Attempts:
             log.exception("attempt.failed", **_names(claimed))
             message = f"the worker failed unexpectedly: {type(error).__name__}; its log has more"
             return _Ending(fault=ServiceFault(FailureClass.SERVICE, message))
+
+    async def _is_unhealthy(self, claimed: Claimed, fault: ServiceFault | None) -> bool:
+        """Does the service's health check fail, too?"""
+        connector = self._connectors.get(str(claimed.spec["service"]))
+        if fault is None or fault.failure_class not in SICK or connector is None:
+            return False
+        return not (await probed(connector, PROBE_LIMIT_S)).healthy
 
     async def _serve(self, claimed: Claimed, folder: Path, tell: Tell) -> Finished:
         """What the service says."""
@@ -145,12 +159,12 @@ class Attempts:
         if fault is None:
             try:
                 values, outputs = fitted(ending.finished, folder)
-                return self._spool.keep(self._outcome(claimed, ending.run_ms, values=values), outputs)
+                return self._spool.keep(self._outcome(claimed, ending, values=values), outputs)
             except (OSError, TypeError, ValueError) as error:
                 log.exception("spool.failed", **_names(claimed))
                 fault = ServiceFault(FailureClass.SERVICE, f"the worker couldn't keep the result: {error}")
         try:
-            return self._spool.keep(self._outcome(claimed, ending.run_ms, fault=fault))
+            return self._spool.keep(self._outcome(claimed, ending, fault=fault))
         except OSError:
             log.exception("spool.failed", **_names(claimed))
             return None
@@ -158,7 +172,7 @@ class Attempts:
     def _outcome(
         self,
         claimed: Claimed,
-        run_ms: int,
+        ending: _Ending,
         *,
         values: dict[str, Any] | None = None,
         fault: ServiceFault | None = None,
@@ -170,10 +184,11 @@ class Attempts:
             worker_id=claimed.worker_id,
             service=str(claimed.spec["service"]),
             ended_at_ms=self._clock.now_ms(),
-            run_ms=run_ms,
+            run_ms=ending.run_ms,
             values=values or {},
             failure_class=None if fault is None else _reported(fault.failure_class),
             message="" if fault is None else fault.message[:LONGEST_MESSAGE],
+            is_unhealthy=ending.is_unhealthy,
         )
 
 

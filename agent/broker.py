@@ -1,4 +1,4 @@
-"""What the agent needs of a broker: the port that `shared.store.workers.Workers` fills, and a test's twin.
+"""What the agent needs of a broker: ports that `Workers` and `Suspensions` of `shared.store` fill, and a test's twin.
 
 Every call may be repeated when its answer was lost. Calls raise `Unavailable` when the broker can't be reached.
 """
@@ -10,7 +10,7 @@ from shared.store.workers import Finish, Signal
 from shared.wire.states import FailureClass
 from shared.wire.worker import AgentFacts, Claimed, Heartbeat, HeartbeatAnswer, WorkerFacts
 
-__all__ = ["Broker"]
+__all__ = ["Broker", "Suspensions"]
 
 
 class Broker(Protocol):
@@ -41,9 +41,17 @@ class Broker(Protocol):
         ...
 
     async def fail(
-        self, pool: str, job_id: str, fence: int, worker_id: str, *, failure_class: FailureClass, message: str
+        self,
+        pool: str,
+        job_id: str,
+        fence: int,
+        worker_id: str,
+        *,
+        failure_class: FailureClass,
+        message: str,
+        is_unhealthy: bool = False,
     ) -> Finish:
-        """End the attempt; the store decides by class whether the job is tried again."""
+        """End the attempt; the store decides by class whether the job is tried again, and whether the worker is."""
         ...
 
     async def release(self, pool: str, job_id: str, fence: int, worker_id: str) -> Finish:
@@ -52,4 +60,16 @@ class Broker(Protocol):
 
     async def deregister(self, pool: str, agent_id: str) -> None:
         """Say good-bye; jobs still held go back unharmed."""
+        ...
+
+
+class Suspensions(Protocol):
+    """Workers that are handed no jobs of a service."""
+
+    async def of(self, pool: str, worker_ids: Sequence[str]) -> dict[str, frozenset[str]]:
+        """Worker → services that it is suspended for; without those that aren't suspended at all."""
+        ...
+
+    async def lift(self, pool: str, worker_id: str, service: str) -> bool:
+        """It may claim again; False: it wasn't suspended. Raises: NotFound."""
         ...

@@ -1,7 +1,7 @@
 """Brings spooled outcomes to the hub (files) and the store (the word), again and again until they have answered.
 
 - Files first, then the word: a completed job has all its outputs.
-- An outage is waited for, however long. The spool forgets an outcome when the store has answered, `OK` or `STALE`.
+- An outage is waited for, however long. The spool forgets an outcome when the store has answered, whatever the word.
 - An output that the hub refuses for good, or that the disk lost, ends the attempt as failed: the store decides what
   follows, and ignores it when the attempt isn't the agent's any more.
 """
@@ -52,6 +52,9 @@ class Delivery:
             log.warning("job.lost", **_names(outcome), run_ms=outcome.run_ms)
         else:
             _log_end(outcome)
+        if finish is Finish.SUSPENDED:
+            said = "it gets no jobs of this service until its health check passes; `agent.recovery` looks"
+            log.warning("worker.suspended", **_names(outcome), job_service=outcome.service, remedy=said)
         await to_the_end(self._spool.remove, outcome.attempt)
         return finish
 
@@ -68,7 +71,7 @@ class Delivery:
 
     async def _once(self, outcome: Outcome, uploaded: set[str]) -> Finish:
         if outcome.failure_class is not None:
-            return await self._fail(outcome, outcome.failure_class, outcome.message)
+            return await self._fail(outcome, outcome.failure_class, outcome.message, is_unhealthy=outcome.is_unhealthy)
         try:
             await self._upload(outcome, uploaded)
         except (Refused, OSError) as error:
@@ -85,7 +88,9 @@ class Delivery:
                 await self._files.upload(outcome.attempt, output, self._spool.file_of(outcome, output))
                 uploaded.add(output.name)
 
-    async def _fail(self, outcome: Outcome, failure_class: FailureClass, message: str) -> Finish:
+    async def _fail(
+        self, outcome: Outcome, failure_class: FailureClass, message: str, *, is_unhealthy: bool = False
+    ) -> Finish:
         return await self._broker.fail(
             outcome.pool,
             outcome.job_id,
@@ -93,6 +98,7 @@ class Delivery:
             outcome.worker_id,
             failure_class=failure_class,
             message=message,
+            is_unhealthy=is_unhealthy,
         )
 
 

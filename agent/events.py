@@ -119,7 +119,7 @@ class AttemptStopped:
 
 @dataclass(frozen=True)
 class Delivered:
-    """The store has answered a spooled outcome, `OK` or `STALE`; the spool no longer has it."""
+    """The store has answered a spooled outcome, whatever the word; the spool no longer has it."""
 
     attempt: AttemptKey
 

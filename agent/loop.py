@@ -37,6 +37,7 @@ from agent.lifecycle import Lifecycle
 from agent.offers import Offers
 from agent.outage import Outage
 from agent.outcome import Outcome
+from agent.recovery import Recovery
 from agent.waiting import Listener
 from shared.clock import Clock
 from shared.errors import MusterError, NotFound, Unavailable
@@ -66,6 +67,7 @@ class LoopParts:
     broker: Broker
     listener: Listener
     offers: Offers
+    recovery: Recovery
     attempts: Attempts
     delivery: Delivery
     #: outcomes that an earlier process left, which the life-cycle knows as held
@@ -238,13 +240,17 @@ class Loop:
             self._take(Tick())
 
     async def _watch_services(self) -> None:
-        """Look at the services now and then; what changed is registered anew."""
+        """Look at the services now and then; what changed is registered anew, who is well again is not suspended."""
         while True:
             await self._parts.sleep(PROBE_INTERVAL_S)
             try:
-                has_changed = await self._parts.offers.survey()
+                await self._look_at_services()
             except Exception:  # a loop's top: what was found before stays registered
                 log.exception("services.unread")
-            else:
-                if has_changed:
-                    self._take(FactsChanged())
+
+    async def _look_at_services(self) -> None:
+        offers, recovery = self._parts.offers, self._parts.recovery
+        await recovery.look([worker.worker_id for worker in offers.workers])
+        if await offers.survey():
+            self._take(FactsChanged())
+        await recovery.lift(offers.workers)

@@ -16,7 +16,7 @@ from shared.wire.compiled import compile_worker
 from shared.wire.fault import InvalidDocument
 from shared.wire.worker import WorkerFacts
 
-__all__ = ["Offers"]
+__all__ = ["PROBE_LIMIT_S", "Offers", "probed"]
 
 #: how long one service's probe may take, in seconds
 PROBE_LIMIT_S = 15.0
@@ -49,7 +49,9 @@ class Offers:
         Raises:
             Misconfigured: a worker's document can't be registered; says where it is wrong.
         """
-        states = dict(await asyncio.gather(*(_probed(connector) for connector in self._connectors)))
+        services = [connector.service for connector in self._connectors]
+        probes = [probed(connector, PROBE_LIMIT_S) for connector in self._connectors]
+        states = dict(zip(services, await asyncio.gather(*probes), strict=True))
         self._offered |= {service for service, state in states.items() if state.healthy}
         workers = self._describe({service: state for service, state in states.items() if service in self._offered})
         for worker in workers:
@@ -60,16 +62,17 @@ class Offers:
         return workers != before
 
 
-async def _probed(connector: Connector) -> tuple[str, ServiceState]:
+async def probed(connector: Connector, limit_s: float) -> ServiceState:
+    """What the connector's probe says; unhealthy when it says nothing within `limit_s`, or raises."""
     try:
-        async with asyncio.timeout(PROBE_LIMIT_S):
-            return connector.service, await connector.probe()
+        async with asyncio.timeout(limit_s):
+            return await connector.probe()
     except TimeoutError:
-        reason = f"its health check took over {PROBE_LIMIT_S:g} s"
+        reason = f"its health check took over {limit_s:g} s"
     except Exception as error:  # the top of a probe: one service must not keep the others from being offered
         log.exception("service.unread", job_service=connector.service)
         reason = f"its health check failed unexpectedly: {type(error).__name__}"
-    return connector.service, ServiceState(healthy=False, reason=reason)
+    return ServiceState(healthy=False, reason=reason)
 
 
 def _offered_by(workers: Sequence[WorkerFacts]) -> set[str]:

@@ -44,6 +44,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     failure_class: FailureClass | None = None
     #: what the service said when it failed, for people
     message: str = ""
+    #: the service's health check failed then, too
+    is_unhealthy: bool = False
 
     @property
     def attempt(self) -> AttemptKey:

@@ -24,6 +24,7 @@ from shared.clock import Clock
 from shared.errors import Misconfigured
 from shared.log import get
 from shared.store.connection import Store
+from shared.store.suspensions import Suspensions
 from shared.wire.worker import WorkerFacts
 
 __all__ = ["Surroundings", "enrol", "run", "survey"]
@@ -127,6 +128,7 @@ async def _wiring(config: AgentConfig, around: Surroundings, identity: Identity)
             machine=await detect(config, environ=around.environ),
             connectors=connectors,
             broker=broker,
+            suspensions=Suspensions(store),
             hub=hub,
             web=web,
             state_dir=around.state_dir,

@@ -12,7 +12,20 @@ from hub.openapi import describe
 from hub.parts import HubParts
 from hub.problems import EXCEPTION_HANDLERS
 from hub.requests import Observed, refuse_unknown_query
-from hub.routes import agents, artifacts, docs, events, health, jobs, queues, workers
+from hub.routes import (
+    agent_control,
+    agents,
+    artifacts,
+    docs,
+    events,
+    health,
+    job_control,
+    jobs,
+    pools,
+    queues,
+    workers,
+    workflows,
+)
 
 __all__ = ["HubParts", "create_app"]
 
@@ -20,11 +33,15 @@ MAX_BODY_BYTES = 2 << 20
 
 _ROUTES: list[ControllerRouterHandler] = [
     *jobs.ROUTES,
+    *job_control.ROUTES,
+    *workflows.ROUTES,
     *artifacts.ROUTES,
     *events.ROUTES,
     *queues.ROUTES,
     *workers.ROUTES,
     *agents.ROUTES,
+    *agent_control.ROUTES,
+    *pools.ROUTES,
     *health.ROUTES,
     *docs.ROUTES,
 ]
@@ -48,4 +65,4 @@ def create_app(parts: HubParts) -> Litestar:
 @lru_cache(maxsize=1)
 def _described() -> dict[str, Any]:
     """Made when first asked for: it takes a moment."""
-    return describe(_ROUTES, documents=agents.BODIES)
+    return describe(_ROUTES, documents=[*agents.BODIES, *job_control.BODIES, *pools.BODIES])

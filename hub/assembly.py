@@ -15,6 +15,7 @@ from hub.submission import Rules
 from shared import __version__
 from shared.clock import Clock
 from shared.store.access import Access
+from shared.store.agents import Agents
 from shared.store.artifacts import ArtifactRecords
 from shared.store.classes import Classes
 from shared.store.connection import Store
@@ -22,7 +23,11 @@ from shared.store.events import Events
 from shared.store.explain import Explain
 from shared.store.fleet import Fleet
 from shared.store.jobs import Jobs
+from shared.store.jobs_by_filter import JobsByFilter
 from shared.store.pools import Pools
+from shared.store.queues import Queues
+from shared.store.suspensions import Suspensions
+from shared.store.workflows import Workflows
 
 __all__ = ["opened_parts"]
 
@@ -52,7 +57,12 @@ def _parts(config: HubConfig, store: Store, address: StoreAddress, *, feed: Even
         rules=Rules(config.max_job_timeout_minutes * 60.0, config.default_job_priority),
         store=store,
         jobs=Jobs(store),
+        jobs_by_filter=JobsByFilter(store),
+        workflows=Workflows(store),
+        queues=Queues(store),
         fleet=Fleet(store),
+        agents=Agents(store),
+        suspensions=Suspensions(store),
         explain=Explain(store),
         classes=Classes(store),
         pools=Pools(store, lease_ms=config.lease_s * 1000),

@@ -22,7 +22,7 @@ from shared.store import library
 from shared.store.access import Access, CredentialKind
 from shared.store.connection import Store
 from shared.store.keys import HUB
-from shared.store.pools import Pools
+from shared.store.pools import DURATION_S, LEASE_S, SETTINGS, Pools
 from shared.store.server_facts import read_server_facts
 from shared.wire.access import AGENT_SCOPES, Credential, Scope
 
@@ -67,6 +67,7 @@ Examples:
   REDIS_URL=redis://:secret@store:6379/0 muster-hub serve
   muster-hub key create ci --scope jobs:submit --scope jobs:read
   muster-hub token create rack-7
+  muster-hub pool set default --lease-s 30
 """
 )
 @click.version_option(__version__, prog_name="muster-hub")
@@ -184,6 +185,55 @@ def _add_list_and_revoke(group: click.Group, kind: CredentialKind) -> None:
 
 _add_list_and_revoke(key, CredentialKind.KEY)
 _add_list_and_revoke(token, CredentialKind.TOKEN)
+
+
+@main.group()
+def pool() -> None:
+    """Pools and their settings."""
+
+
+@pool.command("list", epilog="\b\nExample:\n  muster-hub pool list --json\n")
+@_with_settings
+@_JSON
+def list_pools(config: Path | None, *, as_json: bool, **flags: Any) -> None:
+    """List the pools that a key, an agent or a job ever named."""
+    with exiting():
+        names = sorted(_with_store(_settings(config, flags), lambda store: Pools(store).names()))
+        click.echo(msgspec.json.encode({"items": names, "next_cursor": None}) if as_json else "\n".join(names))
+
+
+@pool.command("show", epilog="\b\nExample:\n  muster-hub pool show default\n")
+@click.argument("name", type=POOL)
+@_with_settings
+@_JSON
+def show_pool(config: Path | None, name: str, *, as_json: bool, **flags: Any) -> None:
+    """Show a pool's settings."""
+    with exiting():
+        found = _with_store(_settings(config, flags), lambda store: Pools(store).settings(name))
+        _print(msgspec.to_builtins(found), as_json=as_json)
+
+
+@pool.command("set", epilog="\b\nExample:\n  muster-hub pool set default --lease-s 30 --retain-failed-s 86400\n")
+@click.argument("name", type=POOL)
+@click.option("--lease-s", type=click.FloatRange(*LEASE_S), help="How long a silent agent is waited for.")
+@click.option("--retain-completed-s", type=click.FloatRange(*DURATION_S), help="How long completed jobs are kept.")
+@click.option("--retain-failed-s", type=click.FloatRange(*DURATION_S), help="The same of failed and cancelled ones.")
+@click.option(
+    "--affinity-window-s",
+    type=click.FloatRange(*DURATION_S),
+    help="A worker may take a job that it is warm for before one this much older.",
+)
+@_with_settings
+@_JSON
+def set_pool(config: Path | None, name: str, *, as_json: bool, **flags: Any) -> None:
+    """Change settings of a pool, and show all of them. A lease set here stands above HUB_LEASE_S."""
+    wanted = {setting: flags.pop(setting) for setting in SETTINGS}
+    change = {setting: value for setting, value in wanted.items() if value is not None}
+    if not change:
+        raise click.UsageError("give at least one setting, such as --lease-s 30")
+    with exiting():
+        found = _with_store(_settings(config, flags), lambda store: Pools(store).change(name, change))
+        _print(msgspec.to_builtins(found), as_json=as_json)
 
 
 def _create(kind: CredentialKind, name: str, scopes: list[Scope], **options: Any) -> None:

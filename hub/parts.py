@@ -13,13 +13,18 @@ from hub.store_address import StoreAddress
 from hub.submission import Rules
 from shared.clock import Clock
 from shared.store.access import Access
+from shared.store.agents import Agents
 from shared.store.artifacts import ArtifactRecords
 from shared.store.classes import Classes
 from shared.store.connection import Store
 from shared.store.explain import Explain
 from shared.store.fleet import Fleet
 from shared.store.jobs import Jobs
+from shared.store.jobs_by_filter import JobsByFilter
 from shared.store.pools import Pools
+from shared.store.queues import Queues
+from shared.store.suspensions import Suspensions
+from shared.store.workflows import Workflows
 
 __all__ = ["HubParts", "parts_of"]
 
@@ -33,7 +38,12 @@ class HubParts:
     rules: Rules
     store: Store
     jobs: Jobs
+    jobs_by_filter: JobsByFilter
+    workflows: Workflows
+    queues: Queues
     fleet: Fleet
+    agents: Agents
+    suspensions: Suspensions
     explain: Explain
     classes: Classes
     pools: Pools

@@ -58,6 +58,8 @@ class Draft(msgspec.Struct, frozen=True):
     #: JSON text of the payload in its normal shape
     payload: bytes
     compiled: CompiledJob
+    #: a workflow's step that said no priority: it takes the workflow's
+    inherits: bool
     #: pointer to the job in the body: `` or `/jobs/3`
     at: str = ""
 
@@ -88,7 +90,7 @@ class Draft(msgspec.Struct, frozen=True):
         return PreparedJob(
             job_id=job_id,
             requirement=self.compiled.requirement,
-            terms=encode_terms(self.request, self.compiled.prefers),
+            terms=encode_terms(self.request, self.compiled.prefers, inherits=self.inherits),
             spec=msgspec.json.encode(self.spec()),
             payload=self.payload,
             idempotency_key=key,
@@ -181,9 +183,10 @@ def _read_job(
     try:
         request = decode_job(text)
         _check_carried_out(request)
+        inherits = request.workflow is not None and request.priority is None
         request = _with_defaults(request, rules, choose_pool(request.pool), header_key)
         payload = _encode_payload(request, at)
-        return Draft(request, payload, compile_job(request), at)
+        return Draft(request, payload, compile_job(request), inherits, at)
     except InvalidDocument as fault:
         raise fault.below(at) from None
 
@@ -249,7 +252,7 @@ def _check_workflows(drafts: Collection[Draft]) -> None:
     priorities: dict[str, int | None] = {}
     for draft in drafts:
         workflow, priority = draft.request.workflow, draft.request.priority
-        if workflow is not None and priorities.setdefault(workflow.id, priority) != priority:
+        if workflow is not None and not draft.inherits and priorities.setdefault(workflow.id, priority) != priority:
             either = f"{priorities[workflow.id]} or {priority}"
             detail = f"the steps of workflow {workflow.id!r} have one priority: {either}?"
             raise InvalidDocument("workflow_priority", detail, f"{draft.at}/priority")

@@ -34,7 +34,7 @@ _FINAL_EVENTS = frozenset(f"job.{state}" for state in FINAL_STATES)
 
 Cursor = Annotated[str | None, QueryParameter(pattern="^[0-9]{1,15}-[0-9]{1,15}$")]
 LastEventId = Annotated[str | None, HeaderParameter(name="Last-Event-ID", max_length=64)]
-Topics = Annotated[str | None, QueryParameter(max_length=1000, description="such as job.completed,worker")]
+Topics = Annotated[str | None, QueryParameter(max_length=1000, description="such as job.completed,worker,queue")]
 
 
 @get("/v1/events", opt=needs(Scope.JOBS_READ))

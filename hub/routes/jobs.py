@@ -1,4 +1,4 @@
-"""`/v1/jobs`: submit, check, look, cancel."""
+"""`/v1/jobs`: submit, check, look."""
 
 from typing import Annotated, Any
 
@@ -18,10 +18,10 @@ from shared.errors import Invalid
 from shared.store.jobs import JobFilter, pool_of_job
 from shared.wire.access import Scope
 from shared.wire.job import JobRequest, JobResult
-from shared.wire.states import FINAL_STATES, JobState
+from shared.wire.states import FINAL_STATES, FailureClass, JobState
 from shared.wire.views import Explanation, JobPage, JobView
 
-__all__ = ["ROUTES"]
+__all__ = ["ROUTES", "parts_for"]
 
 MAX_WAIT_S = 300
 MAX_KEY_LENGTH = 255
@@ -95,11 +95,12 @@ async def list_jobs(  # noqa: PLR0913 - one argument a query parameter
     customer_id: Text = None,
     workflow_id: Text = None,
     label: Annotated[str | None, QueryParameter(pattern="^[a-z0-9_-]{1,63}:", description="key:value")] = None,
+    failure_class: Annotated[FailureClass | None, QueryParameter()] = None,
     cursor: Annotated[str | None, QueryParameter(pattern="^[0-9]{1,18}$")] = None,
     limit: Annotated[int, QueryParameter(ge=1, le=1000)] = 50,
 ) -> JobPage:
     """Jobs, newest first. A page may be short; only a null `next_cursor` is the end."""
-    wanted = JobFilter(of_state, service, customer_id, workflow_id, label)
+    wanted = JobFilter(of_state, service, customer_id, workflow_id, label, failure_class)
     chosen = require_pool(principal_of(request), pool)
     page = await parts_of(request).jobs.list(chosen, wanted, cursor=cursor, limit=limit)
     return msgspec.structs.replace(page, items=tuple(with_urls(job) for job in page.items))
@@ -108,7 +109,7 @@ async def list_jobs(  # noqa: PLR0913 - one argument a query parameter
 @get("/v1/jobs/{job_id:str}", opt=needs(Scope.JOBS_READ))
 async def get_job(request: Request[Any, Any, Any], job_id: FromPath[str]) -> JobView:
     """A job with its state, progress, history and result, and while it is pending its position."""
-    parts = _parts_for(request, job_id)
+    parts = parts_for(request, job_id)
     job = with_urls(await parts.jobs.get(job_id))
     if job.state is not JobState.PENDING:
         return job
@@ -119,30 +120,24 @@ async def get_job(request: Request[Any, Any, Any], job_id: FromPath[str]) -> Job
 @get("/v1/jobs/{job_id:str}/payload", opt=needs(Scope.JOBS_READ))
 async def get_payload(request: Request[Any, Any, Any], job_id: FromPath[str]) -> Response[bytes]:
     """What the service was asked to do."""
-    payload = await _parts_for(request, job_id).jobs.payload(job_id)
+    payload = await parts_for(request, job_id).jobs.payload(job_id)
     return Response(payload, media_type="application/json")
 
 
 @get("/v1/jobs/{job_id:str}/result", opt=needs(Scope.JOBS_READ))
 async def get_result(request: Request[Any, Any, Any], job_id: FromPath[str]) -> JobResult:
     """What came of a completed job; 409 while there is nothing."""
-    return result_of(await _parts_for(request, job_id).jobs.get(job_id))
+    return result_of(await parts_for(request, job_id).jobs.get(job_id))
 
 
 @get("/v1/jobs/{job_id:str}/explain", opt=needs(Scope.JOBS_READ))
 async def get_explanation(request: Request[Any, Any, Any], job_id: FromPath[str]) -> Explanation:
     """Who could run the job, why the others can't, and where it stands."""
-    parts = _parts_for(request, job_id)
+    parts = parts_for(request, job_id)
     return await explain_job(parts.explain, await parts.jobs.get(job_id))
 
 
-@post("/v1/jobs/{job_id:str}/cancel", opt=needs(Scope.JOBS_CONTROL), status_code=200)
-async def cancel_job(request: Request[Any, Any, Any], job_id: FromPath[str]) -> JobView:
-    """Cancel: a waiting job at once, a running one as soon as its agent has stopped it."""
-    return with_urls(await _parts_for(request, job_id).jobs.cancel(job_id))
-
-
-def _parts_for(request: Request[Any, Any, Any], job_id: FromPath[str]) -> HubParts:
+def parts_for(request: Request[Any, Any, Any], job_id: str) -> HubParts:
     """The hub's parts, for one who may see this job."""
     require_pool(principal_of(request), pool_of_job(job_id))
     return parts_of(request)
@@ -156,5 +151,4 @@ ROUTES = [
     get_payload,
     get_result,
     get_explanation,
-    cancel_job,
 ]

@@ -1,41 +1,55 @@
-"""`/v1/queues`: how many jobs there are, by service and state."""
+"""`/v1/queues`: the jobs of each service, how many and how old; pause and resume."""
 
 from typing import Any
 
 import msgspec
-from litestar import Request, get
+from litestar import Request, get, post
+from litestar.params import FromPath
 
 from hub.auth import needs, principal_of, require_pool
-from hub.parts import parts_of
+from hub.parts import HubParts, parts_of
 from hub.requests import PoolName
 from shared.wire.access import Scope
+from shared.wire.views import QueueView
 
 __all__ = ["ROUTES"]
-
-
-class Queue(msgspec.Struct, frozen=True):
-    """The jobs of one service."""
-
-    service: str
-    #: state → number of jobs; a state without jobs is left out
-    jobs: dict[str, int]
 
 
 class QueuePage(msgspec.Struct, frozen=True):
     """All queues of a pool."""
 
-    items: tuple[Queue, ...]
+    items: tuple[QueueView, ...]
     next_cursor: None = None
 
 
 @get("/v1/queues", opt=needs(Scope.JOBS_READ))
 async def list_queues(request: Request[Any, Any, Any], pool: PoolName = None) -> QueuePage:
-    """Jobs that are kept, by service and state."""
-    counts = await parts_of(request).fleet.counts(require_pool(principal_of(request), pool))
-    queues: dict[str, dict[str, int]] = {}
-    for (service, state), number in sorted(counts.items()):
-        queues.setdefault(service, {})[state] = number
-    return QueuePage(tuple(Queue(service, jobs) for service, jobs in queues.items()))
+    """Every service that a job ever asked for: jobs that are kept by state, age of the oldest pending one, pauses."""
+    parts = parts_of(request)
+    found = await parts.queues.all(require_pool(principal_of(request), pool))
+    return QueuePage(tuple(_aged(parts, one) for one in found))
 
 
-ROUTES = [list_queues]
+@post("/v1/queues/{service:str}/pause", opt=needs(Scope.JOBS_CONTROL), status_code=200)
+async def pause_queue(request: Request[Any, Any, Any], service: FromPath[str], pool: PoolName = None) -> QueueView:
+    """Hand out no more jobs of the service; what runs goes on."""
+    parts, chosen = parts_of(request), require_pool(principal_of(request), pool)
+    await parts.queues.pause(chosen, service)
+    return _aged(parts, await parts.queues.get(chosen, service))
+
+
+@post("/v1/queues/{service:str}/resume", opt=needs(Scope.JOBS_CONTROL), status_code=200)
+async def resume_queue(request: Request[Any, Any, Any], service: FromPath[str], pool: PoolName = None) -> QueueView:
+    """Hand them out again."""
+    parts, chosen = parts_of(request), require_pool(principal_of(request), pool)
+    await parts.queues.resume(chosen, service)
+    return _aged(parts, await parts.queues.get(chosen, service))
+
+
+def _aged(parts: HubParts, queue: QueueView) -> QueueView:
+    since_ms = queue.oldest_pending_at_ms
+    age_ms = None if since_ms is None else max(0, parts.clock.now_ms() - since_ms)
+    return msgspec.structs.replace(queue, oldest_pending_ms=age_ms)
+
+
+ROUTES = [list_queues, pause_queue, resume_queue]

@@ -1,10 +1,10 @@
 """`/v1/workers`: the slots that run jobs."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
-from litestar import Request, get
-from litestar.params import FromPath
+from litestar import Request, get, post
+from litestar.params import FromPath, QueryParameter
 
 from hub.auth import needs, principal_of, require_pool
 from hub.explain import explain_worker
@@ -49,4 +49,21 @@ async def get_worker_explanation(
     return await explain_worker(parts.explain, worker)
 
 
-ROUTES = [list_workers, get_worker, get_worker_explanation]
+@post("/v1/workers/{worker_id:str}/resume", opt=needs(Scope.AGENTS_CONTROL), status_code=200)
+async def resume_worker(
+    request: Request[Any, Any, Any],
+    worker_id: FromPath[str],
+    pool: PoolName = None,
+    service: Annotated[str | None, QueryParameter(min_length=1, max_length=64)] = None,
+) -> WorkerView:
+    """Lift its suspensions, or that for one service. A service whose health check fails stays withdrawn."""
+    parts, chosen = parts_of(request), require_pool(principal_of(request), pool)
+    worker = await parts.fleet.worker(chosen, worker_id)
+    if service is None:
+        await parts.suspensions.lift_all(chosen, worker.id)
+    else:
+        await parts.suspensions.lift(chosen, worker.id, service)
+    return await parts.fleet.worker(chosen, worker.id)
+
+
+ROUTES = [list_workers, get_worker, get_worker_explanation, resume_worker]

@@ -45,14 +45,20 @@ class Rounds:
     def __init__(self, stage: Stage, jobs: int) -> None:
         self._stage, self._jobs = stage, jobs
         self._finds = stage.scene.feasible != "nowhere"
+        self._warm_up()
         if self._finds:
             stage.record_minimum()
-
-    def warm_up(self) -> None:
-        """Until a claim is answered whole: the worker class has seen all job classes."""
-        while any(answer[0] == b"MORE" for answer in self._stage.claim(self._stage.workers[:1])):
-            pass
         self.broker()
+
+    def _warm_up(self) -> None:
+        """Claim until a claim is answered whole: the worker class has seen all job classes."""
+        if self._finds:
+            self._stage.submit([self._stage.new_id()])
+        answer = [b"MORE"]
+        while answer[0] == b"MORE":
+            answer = self._stage.claim(self._stage.workers[:1])[0]
+        if answer[0] == b"CLAIMED":
+            self._stage.complete(self._stage.workers[:1], [answer])
 
     def broker(self) -> Figures:
         """Microseconds per call."""
@@ -91,7 +97,6 @@ def measure(name: str, kind: str, *, rounds: int, jobs: int) -> dict[str, Any]:
     with running_store(kind) as store:
         stage = Stage(store, SCENES[name])
         turns = Rounds(stage, jobs)
-        turns.warm_up()
         sides = [(turns.broker(), turns.minimum()) for _ in range(rounds)]
         slowest_us = store.slowest_us()
     row: dict[str, Any] = {"scene": name, **asdict(SCENES[name])}

@@ -59,7 +59,8 @@ def run(store: TestStore, claims: int) -> dict[str, Any]:
 
 def claim(store: TestStore, name: str, documents: list[int], left: "Counter[int]") -> str:
     """What came of one claim; a missed one found nothing though there was a job."""
-    answer, cursor = [b"MORE", 0], 0
+    answer: list[Any] = [b"MORE", 0]
+    cursor = 0
     while answer[0] == b"MORE":
         answer = store.call("muster_claim", 0, msgspec.msgpack.encode([(name, cursor)]))[1]
         cursor = answer[1]

@@ -22,6 +22,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "job": ("shared.cli.jobs", "Show one job with its history and result."),
     "watch": ("shared.cli.watch", "Watch a job until it is final."),
     "cancel": ("shared.cli.jobs", "Cancel jobs."),
+    "retry": ("shared.cli.retry", "Take failed or cancelled jobs back into the queue."),
     "explain": ("shared.cli.explain", "Say which workers could run a job, and why the others can't."),
     "match": ("shared.cli.match", "Say offline whether a worker would take a job."),
     "agents": ("shared.cli.fleet", "List the machines."),

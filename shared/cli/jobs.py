@@ -1,5 +1,6 @@
 """`muster jobs`, `job`, `cancel`: look at jobs and stop them."""
 
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from typing import Any
 
@@ -7,7 +8,7 @@ import click
 import msgspec
 
 from shared.cli.exits import tell
-from shared.cli.options import Asking, asking, pairs
+from shared.cli.options import Asking, asking, filtering
 from shared.cli.output import age, plain, print_json, print_sheet, print_table, size, time_of_day
 from shared.cli.outputs import outputs_of
 from shared.client import Hub
@@ -17,7 +18,7 @@ from shared.wire.job import JobRequest
 from shared.wire.states import JobState
 from shared.wire.views import HistoryEntry, JobView
 
-__all__ = ["cancel", "job", "jobs"]
+__all__ = ["cancel", "each", "job", "jobs"]
 
 COLUMNS = ("id", "service", "state", "prio", "done", "worker", "age", "message")
 MOST_PER_PAGE = 200
@@ -25,17 +26,11 @@ SHOWN_ANYWAY = frozenset({"service", "priority", "customer_id", "pool", "max_att
 
 
 @click.command(epilog="\b\nExamples:\n  muster jobs --state failed\n  muster jobs --label team=render --limit 5 --json")
-@click.option("--state", type=click.Choice([state.value for state in JobState]), help="Only these.")
-@click.option("--service", help="Only these.")
-@click.option("--customer", "customer_id", metavar="ID", help="Only these.")
-@click.option("--label", metavar="KEY=VALUE", help="Only these.")
-@click.option("--pool", help="Pool, else the key's own.")
+@filtering(JobState)
 @click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="How many at most.")
 @asking
-def jobs(asking: Asking, *, limit: int, label: str | None, **filters: str | None) -> None:
+def jobs(asking: Asking, *, limit: int, filters: dict[str, str | None]) -> None:
     """List jobs, newest first."""
-    if label is not None:
-        filters["label"] = ":".join(*pairs("--label", (label,)).items())
 
     async def listed(hub: Hub) -> list[JobView]:
         found: list[JobView] = []
@@ -73,24 +68,32 @@ def job(asking: Asking, *, job_id: str) -> None:
 @asking
 def cancel(asking: Asking, *, job_ids: tuple[str, ...]) -> int:
     """Cancel jobs: a waiting one at once, a running one as soon as its worker has stopped it."""
-    cancelled: list[JobView] = []
-    codes: list[int] = []
-
-    async def ask(hub: Hub) -> None:
-        for job_id in job_ids:
-            try:
-                cancelled.append(await hub.jobs.cancel(job_id))
-            except MusterError as error:
-                tell(error)
-                codes.append(exit_code_of(error))
-
-    asking.run(ask)
+    cancelled, code = each(asking, job_ids, lambda hub, job_id: hub.jobs.cancel(job_id))
     if asking.as_json:
         print_json({"items": cancelled})
     else:
         for one in cancelled:
             click.echo(f"{one.id} {one.state if one.state is JobState.CANCELLED else 'is told to stop'}")
-    return 0 if not codes else codes[0] if len(codes) == len(job_ids) else ExitCode.FAILED
+    return code
+
+
+def each(
+    asking: Asking, job_ids: tuple[str, ...], do: Callable[[Hub, str], Awaitable[JobView]]
+) -> tuple[list[JobView], int]:
+    """The jobs it was done to, and the exit code; of the others is told why not."""
+    done: list[JobView] = []
+    codes: list[int] = []
+
+    async def ask(hub: Hub) -> None:
+        for job_id in job_ids:
+            try:
+                done.append(await do(hub, job_id))
+            except MusterError as error:
+                tell(error)
+                codes.append(exit_code_of(error))
+
+    asking.run(ask)
+    return done, 0 if not codes else codes[0] if len(codes) == len(job_ids) else ExitCode.FAILED
 
 
 def row(one: JobView) -> tuple[object, ...]:
@@ -104,6 +107,8 @@ def remark(one: JobView) -> str:
     """What to know of it in a few words."""
     if one.state is JobState.PENDING and one.workable is False:
         return "no registered worker can run it"
+    if one.state is JobState.BLOCKED:
+        return f"waits for {', '.join(one.spec.get('depends_on', ()))}"
     progress = one.progress.message if one.progress and one.state is JobState.ACTIVE else None
     return " ".join(filter(None, (one.failure_class, one.message or progress)))
 

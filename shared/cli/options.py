@@ -4,7 +4,7 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
@@ -15,8 +15,9 @@ import click
 from shared.cli.exits import usage
 from shared.client import Hub
 from shared.client_config import load_client
+from shared.wire.states import FailureClass, JobState
 
-__all__ = ["Asking", "asking", "json_object", "pairs", "read_json"]
+__all__ = ["Asking", "asking", "filtering", "json_object", "pairs", "read_json"]
 
 T = TypeVar("T")
 Command = Callable[..., Any]
@@ -25,6 +26,18 @@ _OPTIONS: tuple[Callable[[Command], Command], ...] = (
     click.option("--url", help="The hub, else MUSTER_URL or client.toml."),
     click.option("--key", help="API key, else MUSTER_KEY or client.toml."),
     click.option("--json", "as_json", is_flag=True, help="Print one JSON document."),
+)
+
+_FILTER_NAMES = ("state", "service", "customer_id", "workflow_id", "label", "failure_class", "pool")
+_FILTERS: tuple[Callable[[Command], Command], ...] = (
+    click.option("--service", help="Only these."),
+    click.option("--customer", "customer_id", metavar="ID", help="Only these."),
+    click.option("--workflow", "workflow_id", metavar="ID", help="Only these."),
+    click.option("--label", metavar="KEY=VALUE", help="Only these."),
+    click.option(
+        "--failure-class", type=click.Choice([one.value for one in FailureClass]), help="Only those that failed so."
+    ),
+    click.option("--pool", help="Pool, else the key's own."),
 )
 
 
@@ -59,6 +72,31 @@ def asking(command: Command) -> Command:
     adorned: Command = wrapped
     for option in reversed(_OPTIONS):
         adorned = option(adorned)
+    return adorned
+
+
+def filtering(states: Iterable[JobState]) -> Callable[[Command], Command]:
+    """Adds options that say which jobs; the command gets them as `filters` by the API's names, with `pool`.
+
+    Args:
+        states: that `--state` may name.
+    """
+
+    def adorned(command: Command) -> Command:
+        @wraps(command)
+        def wrapped(*arguments: Any, **options: Any) -> Any:
+            filters = {name: options.pop(name) for name in _FILTER_NAMES}
+            if filters["label"] is not None:
+                filters["label"] = ":".join(*pairs("--label", (filters["label"],)).items())
+            return command(*arguments, filters=filters, **options)
+
+        decorated: Command = wrapped
+        for option in reversed(_FILTERS):
+            decorated = option(decorated)
+        return click.option("--state", type=click.Choice([state.value for state in states]), help="Only these.")(
+            decorated
+        )
+
     return adorned
 
 

@@ -14,9 +14,11 @@ from types import TracebackType
 from typing import Self
 
 from shared.client.connection import Connection
+from shared.client.control import Control
 from shared.client.files import Files
 from shared.client.fleet import Fleet
 from shared.client.jobs import Jobs
+from shared.client.pools import Pools
 from shared.client.stream import PATIENCE_S, OnOutage, follow
 from shared.wire.views import Event
 
@@ -30,9 +32,13 @@ class Hub:
         self._connection = connection
         #: submit, look, cancel, wait
         self.jobs = Jobs(connection)
+        #: retry, priorities; retry and cancel by filter
+        self.control = Control(connection)
+        #: queues, workflows, settings
+        self.pools = Pools(connection)
         #: inputs up, outputs down
         self.files = Files(connection)
-        #: agents and their workers
+        #: agents and their workers: look, drain, resume, remove
         self.fleet = Fleet(connection)
 
     @classmethod

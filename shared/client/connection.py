@@ -98,6 +98,17 @@ class Connection:
         async with self.stream("POST", path, query=query, headers=sent, body=body, wait_s=wait_s) as response:
             return self._decoded(await response.aread(), kind)
 
+    async def patch(self, path: str, kind: type[T], body: bytes) -> T:
+        """The answer to a PATCH with this JSON text. Raises: MusterError."""
+        sent = {"Content-Type": "application/json"}
+        async with self.stream("PATCH", path, headers=sent, body=body) as response:
+            return self._decoded(await response.aread(), kind)
+
+    async def delete(self, path: str, query: Query | None = None) -> None:
+        """A DELETE, done when this returns. Raises: MusterError."""
+        async with self.stream("DELETE", path, query=query) as response:
+            await response.aread()
+
     async def pages(self, path: str, kind: type[T], query: Query) -> AsyncGenerator[T, None]:
         """All items of a list, page after page. Raises: MusterError."""
         cursor: str | None = None

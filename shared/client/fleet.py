@@ -1,4 +1,4 @@
-"""Agents and workers as a hub shows them."""
+"""Agents and workers as a hub shows them, and what they are told."""
 
 from collections.abc import AsyncGenerator
 from typing import Any
@@ -35,3 +35,20 @@ class Fleet:
         """What the worker could run of what waits, and why not the rest. Raises: NotFound, Unavailable."""
         path = f"/v1/workers/{quoted(worker_id)}/explain"
         return await self._connection.get(path, dict[str, Any], {"pool": pool})
+
+    async def resume_worker(self, worker_id: str, *, service: str | None = None, pool: str | None = None) -> WorkerView:
+        """The worker without its suspensions, or without that for one service. Raises: NotFound, Unavailable."""
+        path = f"/v1/workers/{quoted(worker_id)}/resume"
+        return await self._connection.post(path, WorkerView, query={"pool": pool, "service": service})
+
+    async def drain(self, agent_id: str, pool: str | None = None) -> AgentView:
+        """The agent, told to finish what it holds and to claim no more. Raises: NotFound, Unavailable."""
+        return await self._connection.post(f"/v1/agents/{quoted(agent_id)}/drain", AgentView, query={"pool": pool})
+
+    async def resume(self, agent_id: str, pool: str | None = None) -> AgentView:
+        """The agent, told to claim again. Raises: NotFound, Unavailable."""
+        return await self._connection.post(f"/v1/agents/{quoted(agent_id)}/resume", AgentView, query={"pool": pool})
+
+    async def remove(self, agent_id: str, pool: str | None = None) -> None:
+        """Revoke the agent's identity and forget it; its jobs go back. Raises: NotAllowed, NotFound, Unavailable."""
+        await self._connection.delete(f"/v1/agents/{quoted(agent_id)}", {"pool": pool})

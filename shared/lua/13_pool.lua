@@ -1,7 +1,8 @@
 -- The pool a call is about, as it is at this moment. Every function begins with `pools.open(keys)`.
 --
 --   key   "muster:{name}:", what all its keys begin with
---   now   milliseconds
+--   now   milliseconds; now_text the same as text
+--   events, timers, heads   keys that most calls use; lists: of 50_jobs.lua
 -- and what the key `pool` holds, one msgpack map:
 --   lease_ms, retain_completed_ms, retain_failed_ms, affinity_ms   settings
 --   significant   number of significant attributes: the version under which job classes are made
@@ -32,7 +33,8 @@ do
     local prefix = pools.prefix(key)
     local stored = redis.call('GET', prefix .. 'pool')
     local pool = setmetatable(stored and cmsgpack.unpack(stored) or {}, DEFAULTED)
-    pool.key = prefix
+    pool.key, pool.lists = prefix, {}
+    pool.events, pool.timers, pool.heads = prefix .. 'events', prefix .. 'timers', prefix .. 'heads'
     return pool
   end
 
@@ -44,7 +46,8 @@ do
       pool = read(key)
       pool.read_at, remembered[key] = now, pool
     end
-    pool.now, pool.pairs, pool.amnesty_at_ms = now, nil, nil
+    if pool.now ~= now then pool.now, pool.now_text = now, int(now) end
+    pool.pairs, pool.amnesty_at_ms = nil, nil
     return pool
   end
 

@@ -13,18 +13,18 @@ do
 
   -- Append an event. `about` = {job_id=, worker_id=, agent_id=, fence=, data=JSON text}.
   function events.add(pool, type_, about)
-    local fields, n = {'type', type_, 'at_ms', int(pool.now)}, 4
+    local fields, n = {'type', type_, 'at_ms', pool.now_text}, 4
     for name, value in pairs(about) do
       fields[n + 1], fields[n + 2] = name, value
       n = n + 2
     end
-    redis.call('XADD', pool.key .. 'events', 'MAXLEN', '~', LIMITS.events, '*', unpack(fields))
+    redis.call('XADD', pool.events, 'MAXLEN', '~', LIMITS.events, '*', unpack(fields))
   end
 
   -- Drop what is too old to be resumed from.
   function events.trim(pool)
     if pool.now > LIMITS.events_ms then
-      redis.call('XTRIM', pool.key .. 'events', 'MINID', '~', int(pool.now - LIMITS.events_ms))
+      redis.call('XTRIM', pool.events, 'MINID', '~', int(pool.now - LIMITS.events_ms))
     end
   end
 
@@ -37,12 +37,12 @@ do
 
   -- `job.<event>` on the stream. `more` = {attempt=, failure_class=, message=}.
   function events.job(pool, event, job, more)
-    local key, type_, extra = pool.key .. 'events', 'job.' .. event, details(more)
+    local key, type_, extra = pool.events, 'job.' .. event, details(more)
     if extra == '' then extra = nil else extra = '{' .. extra .. '}' end
     if not job.worker_id then
       return events.add(pool, type_, {job_id = job.id, data = extra})
     end
-    redis.call('XADD', key, 'MAXLEN', '~', LIMITS.events, '*', 'type', type_, 'at_ms', int(pool.now), 'job_id', job.id,
+    redis.call('XADD', key, 'MAXLEN', '~', LIMITS.events, '*', 'type', type_, 'at_ms', pool.now_text, 'job_id', job.id,
       'worker_id', job.worker_id, 'fence', int(job.fence), 'data', extra or '{}')
   end
 

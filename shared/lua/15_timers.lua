@@ -10,7 +10,7 @@ do
   function timers.at(pool, at, what)
     local known = nearest[pool.key]
     if known and at < known.at then known.at = at end
-    redis.call('ZADD', pool.key .. 'timers', at, what)
+    redis.call('ZADD', pool.timers, at, what)
   end
 
   -- The word is due at once: a later call does it.
@@ -22,12 +22,12 @@ do
   function timers.at_most(pool, at, what)
     local known = nearest[pool.key]
     if known and at < known.at then known.at = at end
-    redis.call('ZADD', pool.key .. 'timers', 'LT', at, what)
+    redis.call('ZADD', pool.timers, 'LT', at, what)
   end
 
   -- The word isn't waited for any more.
   function timers.drop(pool, what)
-    redis.call('ZREM', pool.key .. 'timers', what)
+    redis.call('ZREM', pool.timers, what)
   end
 
   -- Is anything due?
@@ -36,7 +36,7 @@ do
     if known and known.at > now and now >= known.known_at and now - known.known_at <= LIMITS.remember_ms then
       return false
     end
-    local first = redis.call('ZRANGE', pool.key .. 'timers', 0, 0, 'WITHSCORES')
+    local first = redis.call('ZRANGE', pool.timers, 0, 0, 'WITHSCORES')
     local at = tonumber(first[2]) or math.huge
     nearest[pool.key] = {at = at, known_at = now}
     return at <= now

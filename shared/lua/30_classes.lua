@@ -144,7 +144,7 @@ do
   function classes.heads(pool, name)
     local class = pool.addressed > 0 and classes.job(pool, name)
     if class and class.requirement.address then return pool.key .. 'heads:' .. class.requirement.address end
-    return pool.key .. 'heads'
+    return pool.heads
   end
 
   -- Make the worker class of these compiled documents known; answers its name.

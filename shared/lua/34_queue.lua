@@ -44,7 +44,7 @@ do
   local function rise(pool, class, order)
     local heads = classes.heads(pool, class)
     redis.call('ZADD', heads, order, class)
-    if heads == pool.key .. 'heads' then
+    if heads == pool.heads then
       redis.call('ZADD', pool.key .. 'rises', redis.call('INCR', pool.key .. 'rise-seq'), class)
     end
   end

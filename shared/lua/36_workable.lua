@@ -119,7 +119,11 @@ do
     local orphans = redis.call('SPOP', pool.key .. 'witness:' .. worker_class, LIMITS.heavy)
     for _, name in ipairs(orphans) do
       local class = classes.job(pool, name)
-      if class and redis.call('HGET', pool.key .. 'class:' .. name, 'witness') == worker_class then
+      local is_orphan = class and redis.call('HGET', pool.key .. 'class:' .. name, 'witness') == worker_class
+      if is_orphan and class.version < pool.significant then
+        redis.call('HDEL', pool.key .. 'class:' .. name, 'witness')
+        put_off(pool, class, 0) -- its jobs move to other classes before they are judged
+      elseif is_orphan then
         workable.new(pool, name)
       end
     end

@@ -16,7 +16,7 @@ do
 
   -- Walk over the first heads. Answers class | nil, exact (nothing was left out), or 'again' after a class was renewed.
   local function walk(pool, worker)
-    local heads = redis.call('ZRANGE', pool.key .. 'heads', 0, LIMITS.walk - 1)
+    local heads = redis.call('ZRANGE', pool.heads, 0, LIMITS.walk - 1)
     for i = 1, #heads do
       local verdict = judge(pool, worker, heads[i])
       if verdict == 'yes' then return heads[i], true end
@@ -47,7 +47,7 @@ do
       local class = pool.significant > 0 and classes.job(pool, risen[i])
       local is_stale = class and class.version < pool.significant -- its jobs are yet to be judged by what became so
       if is_stale or feasible.classes(pool, worker_class, risen[i]) ~= 'no' then
-        local order = redis.call('ZSCORE', pool.key .. 'heads', risen[i])
+        local order = redis.call('ZSCORE', pool.heads, risen[i])
         if order then redis.call('ZADD', index, order, risen[i]) end
       end
       since = risen[i + 1]
@@ -64,7 +64,7 @@ do
     for _ = 1, LIMITS.index_steps do
       local entry = redis.call('ZRANGE', index, skip, skip, 'WITHSCORES')
       if not entry[1] then return nil, true end
-      local order = redis.call('ZSCORE', pool.key .. 'heads', entry[1])
+      local order = redis.call('ZSCORE', pool.heads, entry[1])
       if not order then
         redis.call('ZREM', index, entry[1])
       elseif tonumber(order) > tonumber(entry[2]) then
@@ -111,18 +111,29 @@ do
     if pool.addressed == 0 or not exact then return class, exact, reached end
     local own, order = addressed(pool, worker)
     if not own then return class, true end
-    if class and tonumber(redis.call('ZSCORE', pool.key .. 'heads', class)) < order then return class, true end
+    if class and tonumber(redis.call('ZSCORE', pool.heads, class)) < order then return class, true end
     if classes.job(pool, own).version >= pool.significant then return own, true end
     reclass.step(pool, own)
     return nil, false
   end
 
+  -- Names of classes whose head has this order, of everybody's heads and of those that address the worker.
+  local function tied_with(pool, worker, order)
+    local tied = redis.call('ZRANGEBYSCORE', pool.heads, order, order, 'LIMIT', 0, LIMITS.affinity)
+    for path, text in pairs(pool.addressed > 0 and documents.identity(worker.identity) or {}) do
+      local key = pool.key .. 'heads:' .. path .. '=s:' .. text
+      for _, name in ipairs(redis.call('ZRANGEBYSCORE', key, order, order, 'LIMIT', 0, LIMITS.affinity)) do
+        tied[#tied + 1] = name
+      end
+    end
+    return tied
+  end
+
   -- Heads of one order are steps of one workflow: the class of the first step among those that the worker can run.
   function search.first_step(pool, worker, best)
     local order = redis.call('ZSCORE', classes.heads(pool, best), best)
-    local tied = order and redis.call('ZRANGEBYSCORE', pool.key .. 'heads', order, order, 'LIMIT', 0, LIMITS.affinity)
     local first, first_member = best, queue.head(pool, best)
-    for _, name in ipairs(tied or {}) do
+    for _, name in ipairs(order and tied_with(pool, worker, order) or {}) do
       local member = queue.head(pool, name)
       if member and member < first_member and judge(pool, worker, name) == 'yes' then
         first, first_member = name, member
@@ -137,7 +148,7 @@ do
     local near, first = {best}, tonumber(redis.call('ZSCORE', classes.heads(pool, best), best) or nil)
     if not first then return near end
     local last = queue.order(queue.priority(first) - 1, 0)
-    local rivals = redis.call('ZRANGEBYSCORE', pool.key .. 'heads', first, '(' .. int(last),
+    local rivals = redis.call('ZRANGEBYSCORE', pool.heads, first, '(' .. int(last),
       'LIMIT', 0, LIMITS.affinity)
     for _, name in ipairs(rivals) do
       if name ~= best and judge(pool, worker, name) == 'yes' then near[#near + 1] = name end

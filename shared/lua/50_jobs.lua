@@ -85,7 +85,13 @@ do
 
   -- The list of all jobs of a service in a state, by seq.
   local function index(pool, job, state)
-    return pool.key .. 'jobs:' .. job.service .. ':' .. state
+    local of_service = pool.lists[job.service]
+    if not of_service then
+      of_service = {}
+      for name in pairs(jobs.next_states) do of_service[name] = pool.key .. 'jobs:' .. job.service .. ':' .. name end
+      pool.lists[job.service] = of_service
+    end
+    return of_service[state]
   end
 
   -- A new job with its spec and payload (JSON text) enters its lists; answers false when there is one of that id.
@@ -194,12 +200,19 @@ do
     finish(pool, job, state, more)
   end
 
+  -- A job that comes to wait is of a class that knows what is significant by now. The record isn't stored.
+  local function renew_class(pool, job)
+    local class = pool.significant > 0 and classes.job(pool, job.class)
+    if class and class.version < pool.significant then jobs.reclass(pool, job, class.text, class.avoid) end
+  end
+
   -- Into the queue from another state. `why` = {event=, failure_class=, message=, is_unspent = the attempt doesn't
   -- count}.
   function jobs.make_pending(pool, job, why)
     why.attempt = job.attempts > 0 and job.attempts or nil
     events.keep(pool, why.event, pool.now, job, why)
     if why.is_unspent then job.attempts = job.attempts - 1 end
+    renew_class(pool, job)
     jobs.move(pool, job, 'pending')
     events.job(pool, why.event, job, why)
     jobs.enqueue(pool, job)

@@ -1,8 +1,8 @@
 -- muster_submit: take jobs in.
 -- KEYS  1: any key of the pool
 -- ARGV  1: number of jobs n, then 7 per job: id, compiled requirement (JSON), terms (msgpack map, made by
---       shared/wire/terms.py), spec (JSON, without payload), payload (JSON), idempotency key ('' = none), fingerprint of
---       the body
+--       shared/wire/terms.py), spec (JSON, without payload), payload (JSON), idempotency key ('' = none), fingerprint
+--       of the body
 -- Answers (one of)
 --   {'OK', 'CREATED' | 'EXISTING', id, ...}   per job: it stands under this id
 --   {'CONFLICT', i}                           job i (from 0): its idempotency key was used for another body
@@ -18,9 +18,10 @@ end
 
 -- Kinds of a job's terms (shared/wire/terms.py); numbers are from 0 on.
 local TERMS = {
-  service = 'string', priority = 'number', max_attempts = 'number', timeout_ms = 'number', stall_ms = 'number',
-  retention_ms = 'number', delay_ms = 'number', expires_in_ms = 'number', unworkable_after_ms = 'number',
-  customer_id = 'string', workflow = 'string', step = 'number', depends_on = 'table', prefers = 'string',
+  service = 'string', priority = 'number', default_priority = 'number', max_attempts = 'number',
+  timeout_ms = 'number', stall_ms = 'number', retention_ms = 'number', delay_ms = 'number', expires_in_ms = 'number',
+  unworkable_after_ms = 'number', customer_id = 'string', workflow = 'string', step = 'number', depends_on = 'table',
+  prefers = 'string',
 }
 
 -- The terms decoded; raises when they aren't what the library makes a record of.
@@ -32,7 +33,8 @@ local function read_terms(text)
     demand(TERMS[name] ~= 'number' or is_integer(value, 0, 9007199254740991), 'integers')
   end
   for _, other in ipairs(terms.depends_on or {}) do demand(type(other) == 'string', 'ids of jobs') end
-  demand(is_service(terms.service) and is_integer(terms.priority, 0, 1000), 'a service and a priority')
+  demand(is_service(terms.service), 'a service')
+  demand(is_integer(terms.priority or terms.default_priority, 0, 1000), 'a priority')
   demand(terms.max_attempts and not terms.workflow == not terms.step, 'max_attempts, and a step with a workflow')
   if terms.prefers then documents.wishes(terms.prefers) end
   return terms
@@ -78,27 +80,39 @@ local function missing_dependency(pool, job)
   end
 end
 
--- The refusal of one job as an answer, or nil. Writes nothing.
-local function refuse(pool, job, i)
+-- The priority that the job's workflow has, here or by an earlier job of the batch, when the job asks for another one.
+-- A step that says none takes the workflow's.
+local function other_priority(pool, terms, places)
+  if not terms.workflow then return nil end
+  local place = workflow_place(pool, terms) or places[terms.workflow]
+  place = place or {priority = terms.priority or terms.default_priority}
+  places[terms.workflow] = place
+  return terms.priority and place.priority ~= terms.priority and place.priority or nil
+end
+
+-- The refusal of one job as an answer, or nil. Writes nothing. `places`: of the workflows seen so far.
+local function refuse(pool, job, i, places)
   local id, conflict = standing(pool, job)
   if conflict then return {'CONFLICT', i} end
   job.standing = id
-  local place = workflow_place(pool, job.terms)
-  if place and place.priority ~= job.terms.priority then return {'WORKFLOW_PRIORITY', i, place.priority} end
+  local priority = other_priority(pool, job.terms, places)
+  if priority then return {'WORKFLOW_PRIORITY', i, priority} end
   local missing = not id and missing_dependency(pool, job)
   if missing then return {'UNKNOWN_DEPENDENCY', i, missing} end
 end
 
 -- The first refusal among the jobs as an answer, or nil. Writes nothing.
 local function refuse_submit(pool, list)
+  local places = {}
   for i, job in ipairs(list) do
-    local refusal = refuse(pool, job, i - 1)
+    local refusal = refuse(pool, job, i - 1, places)
     if refusal then return refusal end
   end
 end
 
 -- Priority and sequence number in the order; remembered for the later steps of a workflow.
 local function take_place(pool, record)
+  record.priority, record.default_priority = record.priority or record.default_priority, nil
   local place = workflow_place(pool, record) or record
   if record.workflow then
     redis.call('SET', pool.key .. 'workflow:' .. record.workflow, place.priority .. ' ' .. int(place.seq),

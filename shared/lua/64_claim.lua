@@ -40,16 +40,17 @@ do
     events.job(pool, 'claimed', job, {attempt = job.attempts})
   end
 
-  -- The first sound job of the class; nil when the class held only damaged ones and ones that are over.
+  -- The first job of the class; nil when that was damaged or over, and with it all such that stood first: another class
+  -- may be the best one then.
   local function first_job(pool, class)
-    for _ = 1, LIMITS.sweep do
+    for tries = 1, LIMITS.sweep do
       local member, _, _, next_order = queue.head(pool, class)
       if not member then return nil end
       local id = queue.job_id(member)
       local job, is_damaged = jobs.read(pool, id)
       if job and job.state == 'pending' and job.class == class then
         job.is_head, job.next_order = true, next_order
-        if not job.expires_at_ms or job.expires_at_ms > pool.now then return job end
+        if not job.expires_at_ms or job.expires_at_ms > pool.now then return tries == 1 and job or nil end
         local message = 'waited longer than expires_in_s'
         jobs.finish_waiting(pool, job, 'failed', {failure_class = 'expired', message = message})
       else

@@ -93,7 +93,7 @@ do
   local function walk_all(call, cursor)
     local first, rank = string.match(cursor, '^(%d+) (%d+)$')
     local own, number = classes.heads(call.pool, call.job.class), 0
-    local sets = {call.pool.key .. 'heads', own ~= call.pool.key .. 'heads' and own or nil}
+    local sets = {call.pool.heads, own ~= call.pool.heads and own or nil}
     for i = tonumber(first or 1), #sets do
       if call.share <= 0 then return number, i .. ' 0' end
       local more, reached = walk(call, sets[i], i == tonumber(first) and tonumber(rank) or 0)

@@ -150,6 +150,21 @@ class Access:
             await pipe.execute()
         return secret
 
+    async def pools_of_agent(self, agent_id: str) -> frozenset[str]:
+        """Where the agent may work; empty: it has no identity. Raises: Unavailable."""
+        digest = await self._identity_digest(agent_id)
+        fields = await self._fields(f"identity:{digest}") if digest else {}
+        return frozenset(pool for pool in fields.get("pools", "").split(",") if pool)
+
+    async def revoke_agent(self, agent_id: str) -> None:
+        """The agent's identity is worth nothing from now on. Raises: Unavailable."""
+        digest = await self._identity_digest(agent_id)
+        async with translated(), self._client.pipeline(transaction=True) as pipe:
+            pipe.hdel(_key("identities"), agent_id)
+            if digest is not None:
+                pipe.delete(_key(f"identity:{digest}"))
+            await pipe.execute()
+
     @property
     def _client(self) -> "Redis":
         return cast("Redis", self._store.client)

@@ -132,7 +132,9 @@ def _client(url: str, timeout_s: float, *, connections: int) -> "redis.Redis | R
             # one repeat after a dropped connection: every function may be said twice (ids, fences, held jobs)
             retry=Retry(NoBackoff(), 1),
             protocol=2,
-        )
+        ),
+        # kept by the client instead of asked of the pool for each call, which costs more than the call
+        single_connection_client=connections == 1,
     )
 
 

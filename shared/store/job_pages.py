@@ -30,6 +30,10 @@ class JobFilter(msgspec.Struct, frozen=True):
     workflow_id: str | None = None
     #: `key:value`
     label: str | None = None
+    #: of failed jobs
+    failure_class: str | None = None
+    #: what `state` may be, where it names none
+    among: frozenset[JobState] = frozenset(JobState)
 
     def indexes(self, services: Collection[str]) -> list[str]:
         """The lists that together hold all jobs wanted and leave the fewest rows to look at.
@@ -41,7 +45,7 @@ class JobFilter(msgspec.Struct, frozen=True):
             return [f"steps:{self.workflow_id}"]
         if self.customer_id is not None:
             return [f"customer:{self.customer_id}"]
-        states = JobState if self.state is None else (JobState(self.state),)
+        states = sorted(self.among) if self.state is None else (JobState(self.state),)
         chosen = services if self.service is None else (self.service,)
         return [f"jobs:{service}:{state}" for service in chosen for state in states]
 
@@ -51,6 +55,8 @@ class JobFilter(msgspec.Struct, frozen=True):
         key, _, value = (self.label or "").partition(":")
         return (
             self.state in {None, job.state}
+            and job.state in self.among
+            and self.failure_class in {None, job.failure_class}
             and self.service in {None, job.service}
             and self.customer_id in {None, job.customer_id}
             and self.workflow_id in {None, workflow.get("id")}

@@ -1,4 +1,4 @@
-"""Jobs as the hub sees them: submit, look, list, cancel. One method a question."""
+"""Jobs as the hub sees them: submit, look, list, cancel, retry. One method a question."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -11,10 +11,11 @@ from shared.store.job_pages import JobFilter, page
 from shared.store.job_rows import read_job
 from shared.store.keys import pool_key
 from shared.wire.compiled import compile_job
+from shared.wire.fault import InvalidDocument
 from shared.wire.job import JobRequest
 from shared.wire.views import JobPage, JobView
 
-__all__ = ["JobFilter", "Jobs", "PreparedJob", "Submitted", "pool_of_job"]
+__all__ = ["JobFilter", "Jobs", "PreparedJob", "Submitted", "pool_of_job", "requirement_of"]
 
 #: jobs per call, so that a call stays under its 5 ms
 CHUNK_JOBS = 50
@@ -126,11 +127,11 @@ class Jobs:
 
         Raises:
             NotFound: no such job.
-            Conflict: the job is neither failed nor cancelled.
+            Conflict: the job is neither failed nor cancelled (`job_final`, `job_not_final`), or what was submitted
+                can't be read any more (`job_unreadable`).
         """
         pool = pool_of_job(job_id)
-        spec = (await read_job(self._store, pool, job_id)).spec
-        requirement = compile_job(msgspec.convert(spec, JobRequest)).requirement
+        requirement = requirement_of(await read_job(self._store, pool, job_id))
         answer = await self._store.call("retry", pool, job_id, requirement)
         _raise_unless_moved(answer, job_id)
         return await self.get(job_id)
@@ -140,7 +141,8 @@ class Jobs:
 
         Raises:
             NotFound: no such job.
-            Conflict: the job doesn't wait any more, or is a step of a workflow (`workflow_priority`).
+            Conflict: the job is final (`job_final`) or runs (`job_not_final`), or is a step of a workflow
+                (`workflow_priority`).
         """
         answer = await self._store.call("prioritize", pool_of_job(job_id), job_id, priority)
         if answer[0] == b"WORKFLOW":
@@ -148,6 +150,14 @@ class Jobs:
             raise Conflict(detail, code="workflow_priority")
         _raise_unless_moved(answer, job_id)
         return await self.get(job_id)
+
+
+def requirement_of(job: JobView) -> str:
+    """The job's compiled requirement. Raises: Conflict (`job_unreadable`)."""
+    try:
+        return compile_job(msgspec.convert(job.spec, JobRequest)).requirement
+    except (msgspec.ValidationError, InvalidDocument) as error:
+        raise Conflict(f"what was submitted as job {job.id} can't be read: {error}", code="job_unreadable") from error
 
 
 def _raise_unless_moved(answer: list[Any], job_id: str) -> None:

@@ -77,6 +77,7 @@ CATALOGUE: tuple[KeyKind, ...] = (
 
 _HUB_CATALOGUE: tuple[KeyKind, ...] = (
     KeyKind("pools", "set", "hub", "permanent"),
+    KeyKind("own-leases", "set", "hub", "permanent"),
     KeyKind("key:<digest>", "hash", "hub", "until revoked or expired"),
     KeyKind("keys", "set", "hub", "permanent"),
     KeyKind("token:<digest>", "hash", "hub", "until revoked or expired"),

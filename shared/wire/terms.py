@@ -14,8 +14,10 @@ class JobTerms(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The job's own rules. Durations in milliseconds; what is absent does not apply."""
 
     service: str
-    priority: int
     max_attempts: int
+    priority: int | None = None
+    #: of a workflow's step that says none: counts unless the workflow has one
+    default_priority: int | None = None
     timeout_ms: int | None = None
     #: longest time without progress
     stall_ms: int | None = None
@@ -36,13 +38,20 @@ class JobTerms(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     prefers: str | None = None
 
 
-def encode_terms(job: JobRequest, prefers: str = "") -> bytes:
-    """The terms of a job whose defaults are filled in. Args: prefers: compiled wishes, `CompiledJob.prefers`."""
+def encode_terms(job: JobRequest, prefers: str = "", *, inherits: bool = False) -> bytes:
+    """The terms of a job whose defaults are filled in.
+
+    Args:
+        job: as submitted, with its defaults.
+        prefers: compiled wishes, `CompiledJob.prefers`.
+        inherits: its priority is only a default, and its workflow's counts if there is one.
+    """
     workflow = job.workflow
     return msgspec.msgpack.encode(
         JobTerms(
             service=job.service,
-            priority=job.priority or 0,
+            priority=None if inherits else job.priority or 0,
+            default_priority=job.priority or 0 if inherits else None,
             max_attempts=job.max_attempts,
             timeout_ms=_ms(job.timeout_s),
             stall_ms=_ms(job.stall_s),

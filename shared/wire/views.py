@@ -17,10 +17,13 @@ __all__ = [
     "JobPage",
     "JobView",
     "NearMiss",
+    "PoolSettings",
+    "QueueView",
     "Reason",
     "WaitingJobs",
     "WorkerExplanation",
     "WorkerView",
+    "WorkflowView",
 ]
 
 
@@ -78,6 +81,52 @@ class JobPage(msgspec.Struct, frozen=True):
     next_cursor: str | None = None
 
 
+class WorkflowView(msgspec.Struct, frozen=True):
+    """The jobs that name one workflow, and one state for all."""
+
+    id: str
+    pool: str
+    #: of what still goes on if anything does, else `failed`, `cancelled` or `completed`; `blocked` also while announced
+    #: steps aren't submitted yet
+    state: JobState
+    #: state → number of jobs; a state without jobs is left out
+    jobs: dict[str, int]
+    #: its jobs in the order of their submit, at most 1,000
+    items: tuple[JobView, ...]
+    #: are these all? Else state and numbers are of these alone
+    complete: bool
+
+
+class QueueView(msgspec.Struct, frozen=True):
+    """The jobs of one service."""
+
+    service: str
+    #: state → number of jobs; a state without jobs is left out
+    jobs: dict[str, int]
+    #: its jobs wait, whatever worker could run them
+    paused: bool = False
+    #: when its oldest pending job was submitted, or that one's delay was over; None: no job is pending
+    oldest_pending_at_ms: int | None = None
+    #: how long that one waits
+    oldest_pending_ms: int | None = None
+    #: pending jobs that no registered worker can run; None: they are of too many kinds to be counted
+    unworkable: int | None = None
+
+
+class PoolSettings(msgspec.Struct, frozen=True):
+    """What operators set for a pool."""
+
+    pool: str
+    #: how long a silent agent, and a job it holds, is waited for
+    lease_s: float
+    #: how long completed jobs are kept that don't say so themselves
+    retain_completed_s: float
+    #: the same of failed and cancelled ones
+    retain_failed_s: float
+    #: a worker may take a job that it is warm for before one this much older
+    affinity_window_s: float
+
+
 class WorkerView(msgspec.Struct, frozen=True):
     """A worker as registered."""
 
@@ -111,7 +160,7 @@ class AgentView(msgspec.Struct, frozen=True):
 
 
 class Event(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One event of a pool's stream; `id` is the cursor to resume after."""
+    """One event of a pool's stream; `id` is the cursor to resume after. Types: `docs/operations.md`."""
 
     id: str
     type: str

@@ -156,6 +156,95 @@ async def test_a_woken_worker_that_can_run_the_job_no_more_leaves_it_to_the_next
     assert await broker.signals("b") == ["job b"]
 
 
+async def test_a_class_whose_first_job_expired_does_not_overtake_another(broker: Broker) -> None:
+    """A new process finds the job of the old one expired; behind it in its class stands a later one."""
+    await broker.join(pid=1, ram_gb=8)
+    await broker.submit(expires_in_s=10)
+    held = await broker.must_claim()
+    wanted = await broker.submit(requires={"ram_gb": 8})
+    await broker.submit()
+    for _ in range(2):
+        await broker.pass_ms(5_000)
+        await broker.beat([held])
+    await broker.join(pid=2, ram_gb=8)
+    assert (await broker.must_claim()).job_id == wanted
+
+
+async def test_a_wake_for_a_worker_that_came_anew_does_not_touch_its_parking(broker: Broker) -> None:
+    """It is parked again when the wake of its former self runs out; having polled a job, it is parked no more."""
+    await broker.join("b")
+    await broker.join("a")
+    await broker.claim("a")
+    await broker.submit()
+    await broker.workers.deregister(POOL, "a")
+    await broker.join("a")
+    await broker.complete(await broker.must_claim("a"))
+    await broker.claim("b")
+    await broker.pass_ms(1)
+    await broker.claim("a")
+    await broker.pass_ms(1_000)
+    await broker.sweep()
+    await broker.submit()
+    assert await broker.signals("b") == ["job b"]
+    await broker.must_claim("a")
+    assert not await broker.store.client.exists(f"muster:{{{POOL}}}:parked")
+
+
+async def test_a_wake_of_a_job_that_is_judged_anew_is_not_lost(broker: Broker) -> None:
+    await broker.join("a")
+    await broker.join("b", ram_gb=8)
+    for name in "ab":
+        await broker.claim(name)
+        await broker.pass_ms(1)
+    await broker.submit(labels={"team": "audio"})
+    assert await broker.signals("a") == ["job a"]
+    picky = WorkerFacts("p", {"services": ["simulation"]}, accepts={"labels.team": "video"})
+    await broker.join("p", picky)
+    assert await broker.claim("p") is None
+    await broker.pass_ms(1_000)
+    await broker.sweep()
+    assert await broker.signals("b") == ["job b"]
+
+
+async def test_a_job_judged_before_something_became_significant_is_not_hidden_with_its_witness(broker: Broker) -> None:
+    await broker.join("a")
+    job_id = await broker.submit(customer_id="acme")
+    picky = WorkerFacts("a", {"services": ["simulation"], "customers": {"allow": ["acme"]}})
+    await broker.join("a", picky)
+    await beat_for(broker, 660_000, "a")
+    assert (await broker.jobs.get(job_id)).workable is True
+    assert (await broker.must_claim("a")).job_id == job_id
+
+
+async def test_a_job_given_back_is_judged_by_what_became_significant_meanwhile(broker: Broker) -> None:
+    await broker.join("a")
+    await broker.submit(customer_id="acme", timeout_s=86_400)
+    held = await broker.must_claim("a")
+    picky = WorkerFacts("p", {"services": ["simulation"], "customers": {"allow": ["acme"]}})
+    await broker.join("p", picky)
+    assert await broker.claim("p") is None
+    await broker.release(held)
+    assert await broker.signals("p") == ["job p"]
+
+
+@pytest.mark.parametrize("named", [{}, {"worker.id": "a"}])
+async def test_steps_of_a_workflow_keep_their_order_whatever_they_ask_for(
+    broker: Broker, named: dict[str, str]
+) -> None:
+    """Each asks for something else, and so stands in a class of its own; all have the workflow's place."""
+    await broker.join("a", ram_gb=64)
+    ids = {}
+    for step in (3, 1, 5, 2, 4, 6):
+        requires = {"ram_gb": step, **(named if step % 2 else {})}
+        ids[step] = await broker.submit(workflow={"id": "w", "step": step}, requires=requires)
+    later = await broker.submit()
+    got = []
+    while claimed := await broker.claim():
+        got.append(claimed.job_id)
+        await broker.complete(claimed)
+    assert got == [*(ids[step] for step in sorted(ids)), later]
+
+
 async def test_the_same_process_that_registers_again_still_drains(broker: Broker) -> None:
     await broker.join(pid=1)
     await broker.submit()

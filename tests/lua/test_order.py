@@ -2,6 +2,7 @@
 
 import pytest
 
+from shared.errors import Invalid
 from tests.support.broker import POOL, Broker
 
 
@@ -110,3 +111,24 @@ async def test_steps_of_one_workflow_go_by_step_also_when_they_ask_for_different
         claimed = await broker.must_claim()
         assert claimed.job_id == steps[step]
         await broker.complete(claimed)
+
+
+async def test_a_step_without_a_priority_takes_the_workflows(broker: Broker) -> None:
+    await broker.join()
+    workflow = {"id": "w"}
+    first = await broker.submit(priority=80, workflow=workflow | {"step": 1})
+    other = await broker.submit(priority=70)
+    step = await broker.submit(priority=None, workflow=workflow | {"step": 2})
+    assert (await broker.jobs.get(step)).priority == 80
+    for wanted in (first, step, other):
+        claimed = await broker.must_claim()
+        assert claimed.job_id == wanted
+        await broker.complete(claimed)
+
+
+async def test_a_batch_whose_steps_differ_in_priority_is_refused_whole(broker: Broker) -> None:
+    batch = [broker.job(priority=None, workflow={"id": "w"}), broker.job(priority=80, workflow={"id": "w", "step": 2})]
+    with pytest.raises(Invalid) as refusal:
+        await broker.jobs.submit(POOL, batch)
+    assert refusal.value.code == "workflow_priority"
+    assert await broker.keys() == []

@@ -87,6 +87,34 @@ async def test_what_cannot_be_cancelled_is_told_and_the_rest_is(hub: HubProcess)
     assert f"job {job_id} cancelled" in watched.stderr
 
 
+async def test_jobs_are_retried_by_id_and_what_cannot_be_is_told(hub: HubProcess) -> None:
+    cancelled, waiting = (answered(hub, "submit", "simulation")["id"] for _ in range(2))
+    ran(hub, ["cancel", cancelled])
+    done = ran(hub, ["retry", waiting, cancelled])
+    assert (done.returncode, done.stdout) == (1, f"{cancelled} pending\n")
+    assert f"job {waiting} is pending already" in done.stderr
+    ran(hub, ["cancel", cancelled])
+    assert [one["state"] for one in answered(hub, "retry", cancelled)["items"]] == ["pending"]
+
+
+async def test_jobs_are_retried_by_filter(hub: HubProcess) -> None:
+    one, two, other = (answered(hub, "submit", "simulation", "--label", f"n={n}")["id"] for n in (1, 1, 2))
+    ran(hub, ["cancel", one, two, other])
+    assert ran(hub, ["retry", "--state", "failed"]).stdout == "0 jobs back in the queue\n"
+    assert ran(hub, ["retry", "--label", "n=2", "--service", "simulation"]).stdout == "1 job back in the queue\n"
+    assert answered(hub, "retry", "--state", "cancelled") == {"count": 2}
+    assert {job["state"] for job in answered(hub, "jobs")["items"]} == {"pending"}
+
+
+async def test_blocked_job_names_what_it_waits_for(hub: HubProcess, tmp_path: Path) -> None:
+    first = answered(hub, "submit", "simulation")["id"]
+    async with hub.api() as api:
+        blocked = (await api.submit(depends_on=[first]))["id"]
+    lines = ran(hub, ["jobs", "--state", "blocked"]).stdout.splitlines()
+    assert [line.split()[0] for line in lines[1:]] == [blocked]
+    assert f"waits for {first}" in lines[1]
+
+
 async def test_events_of_late_are_told_and_then_it_ends(hub: HubProcess) -> None:
     job_id = answered(hub, "submit", "simulation")["id"]
     assert ("job.submitted", job_id) in [(one["type"], one.get("job_id")) for one in answered(hub, "events")["items"]]
@@ -201,6 +229,10 @@ def line_of(process: "subprocess.Popen[str]") -> str:
         (["submit", "simulation", "--payload", "/nonexistent"], 2, "/nonexistent"),
         (["submit", "simulation", "--input", "a=/nonexistent"], 2, "/nonexistent"),
         (["submit", "simulation", "--out", "x"], 2, "--wait"),
+        (["retry"], 2, "--state failed"),
+        (["retry", "--pool", "default"], 2, "--state failed"),
+        (["retry", "default-1", "--state", "failed"], 2, "not both"),
+        (["retry", "--state", "completed"], 2, "--state"),
         (["explain"], 2, "--requires"),
         (["explain", "default-1", "--requires", "{}"], 2, "either a job's ID"),
         (["explain", "--payload", "x.json"], 2, "--service"),

@@ -16,7 +16,7 @@ from shared.store.connection import Store
 from shared.store.embedded_files import StoreFiles
 from shared.store.workers import Workers
 from shared.wire.job import JobResult, Output, Progress
-from shared.wire.states import JobState
+from shared.wire.states import AgentState, JobState
 from shared.wire.views import Event
 from shared.wire.worker import AgentFacts, Claimed, Heartbeat, HeldJob, WorkerFacts
 from tests.support.processes import KEY, HubProcess
@@ -100,6 +100,49 @@ async def test_submitted_job_can_be_looked_at_listed_and_cancelled(hub: Hub) -> 
     assert listed == [one.id for one in [*reversed(more), job]], "all pages, newest first"
     assert [one.id async for one in hub.jobs.list(label="n:1")] == [job.id]
     assert (await hub.jobs.cancel(job.id)).state is JobState.CANCELLED
+
+
+async def test_jobs_are_retried_and_put_forward_one_by_one_and_by_filter(hub: Hub) -> None:
+    jobs = await hub.jobs.submit_many([{"service": "simulation", "labels": {"n": str(n % 2)}} for n in range(4)])
+    assert (await hub.control.prioritize(jobs[0].id, 70)).priority == 70
+    assert await hub.control.cancel_all(label="n:0") == 2
+    assert await hub.control.cancel_all(state="pending") == 2
+    assert (await hub.control.retry(jobs[0].id)).state is JobState.PENDING
+    assert await hub.control.retry_all(service="simulation", pool="default") == 3
+    with pytest.raises(Invalid) as refused:
+        await hub.control.retry_all(pool="default")
+    assert refused.value.code == "no_filter"
+    with pytest.raises(Conflict) as conflict:
+        await hub.control.retry(jobs[0].id)
+    assert conflict.value.code == "job_not_final"
+
+
+async def test_many_calls_by_filter_are_one(hub: Hub) -> None:
+    await hub.jobs.submit_many([{"service": "simulation"}] * 450)
+    assert await hub.control.cancel_all(service="simulation") == 450
+
+
+async def test_queues_workflows_and_settings_of_a_pool(hub: Hub) -> None:
+    job = await hub.jobs.submit({"service": "simulation", "workflow": {"id": "a b", "step": 1}})
+    assert (await hub.pools.workflow("a b")).items[0].id == job.id
+    assert (await hub.pools.pause("simulation")).paused is True
+    assert [(one.service, one.paused, one.jobs) for one in await hub.pools.queues()] == [
+        ("simulation", True, {"pending": 1})
+    ]
+    assert (await hub.pools.resume("simulation", pool="default")).paused is False
+    assert (await hub.pools.change("default", retain_failed_s=60)).retain_failed_s == 60
+    assert (await hub.pools.settings("default")).retain_failed_s == 60
+
+
+async def test_agents_are_drained_resumed_and_removed(hub: Hub, agent: PlayedAgent) -> None:
+    assert (await hub.fleet.drain("a")).state is AgentState.DRAINING
+    assert (await hub.fleet.resume("a")).state is AgentState.CONNECTED
+    assert (await hub.fleet.resume_worker("w", service="simulation")).suspended == {}
+    await hub.fleet.remove("a")
+    with pytest.raises(NotFound):
+        await hub.fleet.agent("a")
+    with pytest.raises(NotFound):
+        await hub.fleet.remove("a")
 
 
 async def test_same_idempotency_key_answers_the_first_job(hub: Hub) -> None:

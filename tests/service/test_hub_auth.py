@@ -29,18 +29,44 @@ ROUTES: list[tuple[str, str, Scope]] = [
     ("HEAD", f"/v1/jobs/{JOB}/artifacts/a.png", Scope.JOBS_READ),
     ("PUT", f"/v1/jobs/{JOB}/artifacts/a.png?fence=1", Scope.OUTPUTS_WRITE),
     ("POST", f"/v1/jobs/{JOB}/cancel", Scope.JOBS_CONTROL),
+    ("POST", f"/v1/jobs/{JOB}/retry", Scope.JOBS_CONTROL),
+    ("PATCH", f"/v1/jobs/{JOB}", Scope.JOBS_CONTROL),
+    ("POST", "/v1/jobs/cancel", Scope.JOBS_CONTROL),
+    ("POST", "/v1/jobs/retry", Scope.JOBS_CONTROL),
+    ("GET", "/v1/workflows/f", Scope.JOBS_READ),
     ("POST", "/v1/artifacts", Scope.JOBS_SUBMIT),
     ("GET", "/v1/artifacts/art_1", Scope.JOBS_READ),
     ("HEAD", "/v1/artifacts/art_1", Scope.JOBS_READ),
     ("GET", "/v1/events?pool=nowhere", Scope.JOBS_READ),
     ("GET", "/v1/queues", Scope.JOBS_READ),
+    ("POST", "/v1/queues/s/pause", Scope.JOBS_CONTROL),
+    ("POST", "/v1/queues/s/resume", Scope.JOBS_CONTROL),
     ("GET", "/v1/workers", Scope.AGENTS_READ),
     ("GET", "/v1/workers/w", Scope.AGENTS_READ),
     ("GET", "/v1/workers/w/explain", Scope.AGENTS_READ),
+    ("POST", "/v1/workers/w/resume", Scope.AGENTS_CONTROL),
     ("GET", "/v1/agents", Scope.AGENTS_READ),
     ("GET", "/v1/agents/a", Scope.AGENTS_READ),
     ("POST", "/v1/agents/enroll", Scope.AGENTS_ENROLL),
+    ("POST", "/v1/agents/a/drain", Scope.AGENTS_CONTROL),
+    ("POST", "/v1/agents/a/resume", Scope.AGENTS_CONTROL),
+    ("DELETE", "/v1/agents/a", Scope.AGENTS_CONTROL),
+    ("GET", "/v1/pools/default", Scope.ADMIN),
+    ("PATCH", "/v1/pools/default", Scope.ADMIN),
 ]
+#: those whose pool stands in the body
+BODIES = {"/v1/jobs", "/v1/jobs/check", "/v1/jobs/cancel", "/v1/jobs/retry", "/v1/agents/enroll"}
+#: part of a path that is an id → the template's
+TEMPLATES = {
+    JOB: "{job_id:str}",
+    "a.png": "{name:path}",
+    "art_1": "{artifact_id:str}",
+    "w": "{worker_id:str}",
+    "a": "{agent_id:str}",
+    "f": "{workflow_id:str}",
+    "s": "{service:str}",
+    "default": "{pool:str}",
+}
 OPEN = {"/healthz", "/readyz", "/version", "/metrics", "/openapi.json", "/docs"}
 KEY_SCOPES = [scope for scope in Scope if scope not in AGENT_SCOPES and scope is not Scope.ADMIN]
 
@@ -55,12 +81,7 @@ async def hub(store_url: str, tmp_path: Path) -> AsyncIterator[HubUnderTest]:
 
 def shape(path: str) -> str:
     """The path with its ids as parameters."""
-    plain = path.partition("?")[0].replace(JOB, "{job_id:str}").replace("a.png", "{name:path}")
-    plain = plain.replace("/workers/w/", "/workers/{worker_id:str}/")
-    for noun, name in (("artifacts/art_1", "artifact_id"), ("workers/w", "worker_id"), ("agents/a", "agent_id")):
-        if plain.endswith(f"/{noun}"):
-            plain = f"{plain.rpartition('/')[0]}/{{{name}:str}}"
-    return plain
+    return "/".join(TEMPLATES.get(part, part) for part in path.partition("?")[0].split("/"))
 
 
 async def test_every_route_is_in_the_table(hub: HubUnderTest) -> None:
@@ -120,15 +141,19 @@ async def test_an_enrolment_token_only_enrols(hub: HubUnderTest, method: str, pa
 
 @pytest.mark.parametrize(("method", "path", "scope"), [one for one in ROUTES if not one[1].startswith("/v1/artifacts")])
 async def test_a_key_for_another_pool_is_refused(hub: HubUnderTest, method: str, path: str, scope: Scope) -> None:
-    headers = await hub.key(*KEY_SCOPES, pools=["eu"])
-    if JOB in path:
+    headers = await hub.key(*KEY_SCOPES, *([Scope.ADMIN] if scope is Scope.ADMIN else []), pools=["eu"])
+    if JOB in path or "/pools/" in path:
         answer = await hub.stranger.request(method, path, headers=headers)
-    elif method == "GET":
+    elif method == "GET" or path not in BODIES:
         answer = await hub.stranger.request(method, f"{path.partition('?')[0]}?pool=default", headers=headers)
-    else:
-        body = {"hostname": "h", "pools": ["default"]} if "enroll" in path else job_of(pool="default")
+    elif "enroll" in path:
+        body = {"hostname": "h", "pools": ["default"]}
         answer = await hub.stranger.request(method, path, headers=headers, json=body)
+    else:
+        answer = await hub.stranger.request(method, path, headers=headers, json=job_of(pool="default"))
     assert answer.status_code == 403
+    if method != "HEAD" and scope not in AGENT_SCOPES:
+        assert answer.json()["code"] == "pool_not_allowed"
 
 
 @pytest.mark.parametrize("path", sorted(OPEN))

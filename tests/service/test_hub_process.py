@@ -139,6 +139,26 @@ async def test_keys_are_made_listed_and_revoked_on_the_command_line(store_url: s
     assert json.loads((await ended("key", "list", "--json", **environ))[1])["items"] == []
 
 
+async def test_pools_are_shown_and_set_on_the_command_line(store_url: str) -> None:
+    environ = {"REDIS_URL": store_url}
+    assert (await ended("functions", "install", **environ))[0] == 0
+    code, output, _ = await ended("pool", "set", "default", "--lease-s", "30", "--json", **environ)
+    assert (code, json.loads(output)["lease_s"], json.loads(output)["retain_failed_s"]) == (0, 30, 604_800)
+    code, output, _ = await ended("pool", "show", "default", **environ)
+    assert (code, output.splitlines()[1].split()) == (0, ["lease_s", "30.0"])
+    assert await ended("pool", "list", **environ) == (0, "default\n", "")
+    assert json.loads((await ended("pool", "list", "--json", **environ))[1])["items"] == ["default"]
+    for arguments, code, words in (
+        (["set", "default"], 2, "--lease-s"),
+        (["set", "default", "--lease-s", "4"], 2, "--lease-s"),
+        (["set", "hub", "--lease-s", "30"], 2, "NAME"),
+        (["show", "nowhere"], 1, "no pool 'nowhere'"),
+    ):
+        found, output, errors = await ended("pool", *arguments, **environ)
+        assert (found, output) == (code, "")
+        assert words in errors
+
+
 async def test_functions_are_installed_on_the_command_line(store_url: str) -> None:
     environ = {"REDIS_URL": store_url}
     assert (await ended("functions", "status", **environ))[0] == 1
@@ -187,7 +207,9 @@ async def test_taken_port_is_a_fault_of_the_configuration(tmp_path: Path, store_
     assert f"port {port}" in errors
 
 
-@pytest.mark.parametrize("command", [[], ["serve"], ["check"], ["key", "create"], ["token", "create"], ["functions"]])
+@pytest.mark.parametrize(
+    "command", [[], ["serve"], ["check"], ["key", "create"], ["token", "create"], ["functions"], ["pool"]]
+)
 async def test_help_tells_of_every_command(command: list[str]) -> None:
     code, output, _ = await ended(*command, "--help")
     assert code == 0

@@ -120,6 +120,9 @@ async def test_description_names_every_route_its_bodies_and_problems(hub: HubUnd
     assert "/docs" not in schema["paths"]
     schemas = schema["components"]["schemas"]
     assert {"JobRequest", "JobView", "Problem", "ComfyPayload", "CommandPayload", "EnrollRequest"} <= schemas.keys()
+    assert {"JobSelection", "JobChange", "PoolChange", "QueueView", "WorkflowView"} <= schemas.keys()
+    retry = schema["paths"]["/v1/jobs/retry"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    assert retry == {"$ref": "#/components/schemas/JobSelection"}
     for path in schema["paths"].values():
         for operation in path.values():
             assert "application/problem+json" in operation["responses"]["default"]["content"]

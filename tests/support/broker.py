@@ -134,13 +134,14 @@ def prepared(job_id: str, service: str = "simulation", **fields: Any) -> Prepare
     key = fields.pop("idempotency_key", None)
     fingerprint = fields.pop("fingerprint", "")
     document = {"service": service, "priority": 50, "timeout_s": 600.0, **fields}
-    request = msgspec.convert(document, JobRequest)
+    inherits = document["priority"] is None
+    request = msgspec.convert(document | ({"priority": 50} if inherits else {}), JobRequest)
     compiled = compile_job(request)
     spec = {**document, "max_attempts": request.max_attempts}
     return PreparedJob(
         job_id=job_id,
         requirement=compiled.requirement,
-        terms=encode_terms(request, compiled.prefers),
+        terms=encode_terms(request, compiled.prefers, inherits=inherits),
         spec=msgspec.json.encode(spec),
         payload=b'{"n":1}',
         idempotency_key=key,

@@ -3,7 +3,7 @@
 import hashlib
 import random
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import redis
@@ -20,6 +20,8 @@ __all__ = ["Play", "Step", "chosen_step", "documents_of_all", "played", "shorten
 
 #: method of `Play` and its arguments
 Step = tuple[str, dict[str, Any]]
+
+T = TypeVar("T")
 
 #: agent → its workers
 AGENTS = {"a": ("a1",), "b": ("b1", "b2"), "c": ("c1",)}
@@ -362,7 +364,7 @@ def played(calls: Calls, seed: int, script: Sequence[Step]) -> Exception | None:
     return None
 
 
-def shortened(script: list[Step], goes_wrong: Callable[[list[Step]], bool]) -> list[Step]:
+def shortened(script: list[T], goes_wrong: Callable[[list[T]], bool]) -> list[T]:
     """The script without what a failure doesn't need."""
     size = len(script)
     while size:

@@ -46,6 +46,8 @@ class TwinJob:
     result: dict[str, Any] | None = None
     failure_class: FailureClass | None = None
     message: str = ""
+    #: the service's health check failed with the job
+    is_unhealthy: bool = False
     #: how often a result was taken
     completions: int = 0
 
@@ -60,6 +62,10 @@ class BrokerTwin:
     deaf: int = 0
     #: command for the next heartbeat's answer
     command: str = "ok"
+    #: does a failure suspend the worker for the service?
+    suspends: bool = False
+    #: (worker, service): it gets no such jobs
+    suspensions: set[tuple[str, str]] = field(default_factory=set)
     jobs: dict[str, TwinJob] = field(default_factory=dict)
     #: worker id → its facts
     workers: dict[str, WorkerFacts] = field(default_factory=dict)
@@ -156,12 +162,39 @@ class BrokerTwin:
             return Finish.OK
 
     async def fail(
-        self, pool: str, job_id: str, fence: int, worker_id: str, *, failure_class: FailureClass, message: str
+        self,
+        pool: str,
+        job_id: str,
+        fence: int,
+        worker_id: str,
+        *,
+        failure_class: FailureClass,
+        message: str,
+        is_unhealthy: bool = False,
     ) -> Finish:
         with _Call(self, "fail"):
             job = self.jobs[job_id]
-            job.failure_class, job.message = failure_class, message
-            return self._end(job, fence, worker_id, "failed")
+            job.failure_class, job.message, job.is_unhealthy = failure_class, message, is_unhealthy
+            finish = self._end(job, fence, worker_id, "failed")
+            if not self.suspends or finish is not Finish.OK:
+                return finish
+            self.suspensions.add((worker_id, job.spec["service"]))
+            return Finish.SUSPENDED
+
+    async def of(self, pool: str, worker_ids: Sequence[str]) -> dict[str, frozenset[str]]:
+        with _Call(self, "of"):
+            found = {
+                worker_id: frozenset(service for one, service in self.suspensions if one == worker_id)
+                for worker_id in worker_ids
+            }
+            return {worker_id: services for worker_id, services in found.items() if services}
+
+    async def lift(self, pool: str, worker_id: str, service: str) -> bool:
+        with _Call(self, "lift"):
+            was_suspended = (worker_id, service) in self.suspensions
+            self.suspensions.discard((worker_id, service))
+            self._wake()
+            return was_suspended
 
     async def release(self, pool: str, job_id: str, fence: int, worker_id: str) -> Finish:
         with _Call(self, "release"):
@@ -199,7 +232,8 @@ class BrokerTwin:
         return None
 
     def _lease(self, worker_id: str) -> TwinJob | None:
-        job = next((job for job in self.jobs.values() if job.state == "pending"), None)
+        waiting = (job for job in self.jobs.values() if job.state == "pending")
+        job = next((one for one in waiting if (worker_id, one.spec["service"]) not in self.suspensions), None)
         if job is not None:
             job.state, job.worker_id, job.session = "active", worker_id, self.session
             job.fence += 1

@@ -85,6 +85,7 @@ class Surroundings:
             machine=Machine(hostname="h", capability={"ram_gb": 8.0}, gpus=cards),
             connectors=connectors,
             broker=self.broker,
+            suspensions=self.broker,
             state_dir=self.state_dir,
             pid=self.pid,
             clock=self.time,

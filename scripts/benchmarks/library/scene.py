@@ -126,6 +126,7 @@ class Stage:
     def record_minimum(self) -> None:
         """Load functions that make the writes of one submit, claim and complete, and nothing else."""
         client, worker, job_id = self.store.client, self.workers[:1], self.new_id()
+        self.submit([self.new_id()])
         submit = recorded_writes(client, lambda: self.submit([job_id]))
         claimed: list[Any] = []
         claim = recorded_writes(client, lambda: claimed.extend(self.claim(worker)))
