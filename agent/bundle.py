@@ -1,6 +1,7 @@
 """The store's calls of one agent, bundled: completions and claims that are wanted at the same time go out as one call.
 
-- Nothing waits for company: a call goes out at once when none is out; what comes meanwhile goes out together after it.
+- Nothing waits for company: a call goes out at once, alone, when none is out; what comes meanwhile goes out together
+  after it.
 - A call that fails, fails for all that were in it.
 - A caller that is cancelled leaves; its completion or claim is made all the same.
 """
@@ -18,7 +19,7 @@ from shared.wire.worker import Claimed
 __all__ = ["Bundle"]
 
 #: of each, completions and claims, so that a call stays under the store's 5 ms
-MOST_PER_CALL = 16
+MOST_PER_CALL = 32
 
 
 @dataclass
@@ -27,7 +28,9 @@ class _Wanted:
 
     finished: list[tuple[Finished, "asyncio.Future[Finish]"]] = field(default_factory=list)
     claims: dict[str, "asyncio.Future[Answer]"] = field(default_factory=dict)
-    #: sends it off; None: nothing is out
+    #: a call is out
+    is_out: bool = False
+    #: sends off what came meanwhile
     flight: "asyncio.Task[None] | None" = None
 
 
@@ -37,13 +40,15 @@ class Bundle(Workers):
     def __init__(self, store: Store) -> None:
         super().__init__(store)
         self._wanted: dict[str, _Wanted] = {}
+        self._is_closed = False
 
     async def claim(self, pool: str, worker_id: str) -> Claimed | None:
         """The best job for the worker; None: nothing, and it is parked. Raises: NotFound, when it isn't registered."""
         wanted = self._wanted.setdefault(pool, _Wanted())
-        answer = wanted.claims.setdefault(worker_id, asyncio.get_running_loop().create_future())
-        self._send(pool, wanted)
-        got = await answer
+        if wanted.is_out:
+            got = await wanted.claims.setdefault(worker_id, asyncio.get_running_loop().create_future())
+        else:
+            got = (await self._alone(pool, wanted, [], [worker_id]))[1][worker_id]
         if got is UNREGISTERED:
             raise NotFound(f"worker {worker_id} isn't registered in pool {pool}", code="worker_unknown")
         return got
@@ -51,13 +56,27 @@ class Bundle(Workers):
     async def complete(self, pool: str, job_id: str, fence: int, worker_id: str, *, result: bytes) -> Finish:
         """Finish the job with its result, JSON text."""
         wanted = self._wanted.setdefault(pool, _Wanted())
+        finished = Finished(job_id, fence, worker_id, result.decode())
+        if not wanted.is_out:
+            return (await self._alone(pool, wanted, [finished], []))[0][0]
         answer: asyncio.Future[Finish] = asyncio.get_running_loop().create_future()
-        wanted.finished.append((Finished(job_id, fence, worker_id, result.decode()), answer))
-        self._send(pool, wanted)
+        wanted.finished.append((finished, answer))
         return await answer
 
+    async def _alone(
+        self, pool: str, wanted: _Wanted, finished: list[Finished], worker_ids: list[str]
+    ) -> tuple[list[Finish], dict[str, Answer]]:
+        """The caller's own call, without a task between; what came meanwhile is sent off after it."""
+        wanted.is_out = True
+        try:
+            return await self.next(pool, finished, worker_ids)
+        finally:
+            wanted.is_out = False
+            self._send(pool, wanted)
+
     def _send(self, pool: str, wanted: _Wanted) -> None:
-        if wanted.flight is None:
+        if (wanted.finished or wanted.claims) and not self._is_closed:
+            wanted.is_out = True
             wanted.flight = asyncio.create_task(self._fly(pool, wanted))
 
     async def _fly(self, pool: str, wanted: _Wanted) -> None:
@@ -66,15 +85,12 @@ class Bundle(Workers):
             while wanted.finished or wanted.claims:
                 await self._call(pool, wanted)
         finally:
-            wanted.flight = None
+            wanted.is_out, wanted.flight = False, None
 
     async def _call(self, pool: str, wanted: _Wanted) -> None:
         finished, wanted.finished = wanted.finished[:MOST_PER_CALL], wanted.finished[MOST_PER_CALL:]
         claims = {worker_id: wanted.claims.pop(worker_id) for worker_id in list(wanted.claims)[:MOST_PER_CALL]}
-        waiting: list[asyncio.Future[Finish] | asyncio.Future[Answer]] = [
-            *(one for _, one in finished),
-            *claims.values(),
-        ]
+        waiting: list[asyncio.Future[Any]] = [*(one for _, one in finished), *claims.values()]
         try:
             words, got = await self.next(pool, [one for one, _ in finished], list(claims))
         except MusterError as error:
@@ -92,6 +108,7 @@ class Bundle(Workers):
 
     async def close(self) -> None:
         """End what is out, and close the waiting connection."""
+        self._is_closed = True
         await end_tasks(*(wanted.flight for wanted in self._wanted.values() if wanted.flight is not None))
         await super().close()
 

@@ -19,6 +19,8 @@ __all__ = ["JobFilter", "Jobs", "PreparedJob", "Submitted", "pool_of_job", "requ
 
 #: jobs per call, so that a call stays under its 5 ms
 CHUNK_JOBS = 50
+#: a job of a class that the store may not know costs as much as so many
+NEW_CLASS_COSTS = 5
 
 #: jobs per call of the check before a batch
 CHECKED_JOBS = 200
@@ -177,15 +179,19 @@ _CONFLICTS = {b"completed": "job_final", b"failed": "job_final", b"cancelled": "
 def _chunks(jobs: Sequence[PreparedJob]) -> Iterator[tuple[int, list[PreparedJob]]]:
     """`(index of its first job, chunk)`."""
     chunk: list[PreparedJob] = []
-    size = 0
     for index, job in enumerate(jobs):
-        if chunk and (len(chunk) == CHUNK_JOBS or size + len(job.payload) > CHUNK_BYTES):
+        if chunk and _is_too_much([*chunk, job]):
             yield index - len(chunk), chunk
-            chunk, size = [], 0
+            chunk = []
         chunk.append(job)
-        size += len(job.payload)
     if chunk:
         yield len(jobs) - len(chunk), chunk
+
+
+def _is_too_much(chunk: Sequence[PreparedJob]) -> bool:
+    classes = len({job.requirement for job in chunk})
+    cost = len(chunk) + (NEW_CLASS_COSTS - 1) * (classes - 1)
+    return cost > CHUNK_JOBS or sum(len(job.payload) for job in chunk) > CHUNK_BYTES
 
 
 def _arguments(job: PreparedJob) -> Iterator[str | bytes]:

@@ -58,10 +58,12 @@ async def test_a_call_goes_out_at_once_and_what_comes_meanwhile_goes_together(bu
 
 
 async def test_a_call_holds_a_bounded_number(bundle: Recorded) -> None:
+    names = [f"w{number}" for number in range(MOST_PER_CALL + 2)]
+    claims = [asyncio.create_task(bundle.claim("default", name)) for name in names]
+    await wait_until(lambda: bundle.calls, 1, "a call is out")
     bundle.gate.set()
-    names = [f"w{number}" for number in range(MOST_PER_CALL + 1)]
-    await asyncio.gather(*(bundle.claim("default", name) for name in names))
-    assert [len(claims) for _, claims in bundle.calls] == [MOST_PER_CALL, 1]
+    await asyncio.gather(*claims)
+    assert [len(claims) for _, claims in bundle.calls] == [1, MOST_PER_CALL, 1]
 
 
 async def test_a_failed_call_fails_for_all_in_it_and_the_next_one_goes_out(bundle: Recorded) -> None:
@@ -106,8 +108,12 @@ async def test_pools_do_not_wait_for_each_other(bundle: Recorded) -> None:
 
 
 async def test_closing_ends_what_is_out(bundle: Recorded) -> None:
-    waiting = asyncio.create_task(bundle.claim("default", "a"))
+    first = asyncio.create_task(bundle.claim("default", "a"))
     await wait_until(lambda: bundle.calls, 1, "a call is out")
+    waiting = asyncio.create_task(bundle.claim("default", "b"))
+    await wait_until(lambda: not waiting.done(), 1, "another one waits for it")
+    first.cancel()
+    await wait_until(lambda: len(bundle.calls) == 2, 1, "the other one's call is out")
     await bundle.close()
     with pytest.raises(asyncio.CancelledError):
         await waiting

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from scripts.benchmarks.library.minimum import library_of, recorded_writes
-from scripts.benchmarks.library.store import TestStore
+from scripts.benchmarks.library.store import PIPELINED, TestStore
 from shared.store.keys import pool_key
 from shared.store.library import join
 from shared.wire.compiled import compile_job, compile_worker
@@ -20,8 +20,8 @@ __all__ = ["Scene", "Stage"]
 SERVICE = "simulation"
 WORKERS = 32
 RESULT = '{"values":{},"outputs":[]}'
-#: jobs in one call while the scene is set
-FILL = 50
+#: jobs in one call while the scene is set: as `Jobs.submit` chunks them, of one class and of many
+FILL, FILL_OF_MANY = 50, 10
 
 
 @dataclass(frozen=True)
@@ -49,9 +49,12 @@ class Stage:
 
     def __init__(self, store: TestStore, scene: Scene) -> None:
         self.store, self.scene = store, scene
-        self._numbers = itertools.count()
+        self._numbers, self._documents = itertools.count(), itertools.count()
         self._job = JobRequest(service=SERVICE, priority=50, timeout_s=600, labels={"team": "render"})
         self._spec, self._terms = msgspec.json.encode(self._job), encode_terms(self._job)
+        # the measured jobs' class stays in front only if they have precedence
+        first = msgspec.structs.replace(self._job, priority=60)
+        self._measured_terms = encode_terms(first) if scene.feasible == "front" else self._terms
         self._payload = b'"' + b"x" * (scene.payload - 2) + b'"'
         self._requirements = [self._requirement(f"t{n}") for n in range(scene.job_classes)]
         self.workers = [f"w{n}" for n in range(WORKERS)]
@@ -67,9 +70,10 @@ class Stage:
         for number in range(scene.worker_classes - 2):
             self._register(f"kind{number}", [f"kind{number}"], [f"t{number % scene.job_classes}"], number)
         self._register("measured", self.workers, [scene.tag])
-        for first in range(0, scene.waiting, FILL * 20):
-            count = min(FILL * 20, scene.waiting - first)
-            self.store.calls([self._filling(min(FILL, count - at)) for at in range(0, count, FILL)])
+        size = FILL if scene.job_classes == 1 else FILL_OF_MANY
+        for first in range(0, scene.waiting, size * PIPELINED):
+            count = min(size * PIPELINED, scene.waiting - first)
+            self.store.calls([self._filling(min(size, count - at)) for at in range(0, count, size)])
 
     def _register(self, agent: str, names: list[str], tags: list[str], rank: int = 0) -> None:
         arguments: list[Any] = []
@@ -81,7 +85,7 @@ class Stage:
         self.store.call("muster_register", agent, "s", b"{}", len(names), *arguments)
 
     def _filling(self, count: int) -> list[Any]:
-        jobs = [self._filling_job(number % self.scene.job_classes) for number in self._take(count)]
+        jobs = [self._filling_job(next(self._documents) % self.scene.job_classes) for _ in range(count)]
         return ["muster_submit", count, *itertools.chain.from_iterable(jobs)]
 
     def _filling_job(self, document: int) -> list[Any]:
@@ -89,9 +93,6 @@ class Stage:
         if self.scene.labelled:
             arguments[3] = msgspec.json.encode(msgspec.structs.replace(self._job, labels={"document": str(document)}))
         return arguments
-
-    def _take(self, count: int) -> list[int]:
-        return [next(self._numbers) for _ in range(count)]
 
     def _arguments(self, requirement: str, job_id: str = "") -> list[Any]:
         name = job_id or self.new_id()
@@ -106,7 +107,10 @@ class Stage:
     def submit(self, job_ids: list[str]) -> None:
         """Submit jobs of the class that the measured workers can run, one a call."""
         requirement = self._requirement(self.scene.tag)
-        self.store.calls([["muster_submit", 1, *self._arguments(requirement, name)] for name in job_ids])
+        calls = [["muster_submit", 1, *self._arguments(requirement, name)] for name in job_ids]
+        for call in calls:
+            call[4] = self._measured_terms
+        self.store.calls(calls)
 
     def claim(self, workers: list[str]) -> list[Any]:
         """One claim a worker; the answers."""

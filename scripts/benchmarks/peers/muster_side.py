@@ -1,8 +1,8 @@
 """Muster, through its own classes: the hub's `Jobs.submit`, the agent's `Bundle`.
 
-- One agent of 32 workers in one process: claim, run, complete; a worker that finds nothing is parked and waits for the
+- One agent of 64 workers in one process: claim, run, complete; a worker that finds nothing is parked and waits for the
   store's wake, as in `agent/`.
-- The client runs on uvloop, as the hub does; the worker on asyncio, as the agent does.
+- Both run on uvloop, as hub and agent do.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ new_loop = uvloop.new_event_loop
 POOL = "default"
 AGENT = "bench"
 SERVICE = "simulation"
-WORKERS = 32
+WORKERS = 64
 WAIT_S = 30.0
 HEARTBEAT_S = 5.0
 RESULT = b'{"values":{},"outputs":[]}'
@@ -89,7 +89,7 @@ async def _work() -> None:
 
 def work() -> None:
     """The worker."""
-    asyncio.run(_work())
+    uvloop.run(_work())
 
 
 @asynccontextmanager
