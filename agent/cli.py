@@ -151,10 +151,6 @@ def _exiting() -> Iterator[None]:
         sys.exit(ExitCode.FAILED)
 
 
-if __name__ == "__main__":
-    main()
-
-
 def _loop() -> Any:
     """What runs the agent: uvloop, which brings a job from the store to its connector sooner, where there is one."""
     try:
@@ -162,3 +158,7 @@ def _loop() -> Any:
     except ImportError:
         return asyncio
     return uvloop
+
+
+if __name__ == "__main__":
+    main()

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from agent.identity import Identity, save_identity
 from shared import __version__
 from tests.support.stores import free_port
 from tests.support.waiting import wait_until
@@ -138,3 +139,22 @@ async def test_an_agent_that_waits_for_its_hub_ends_when_told(tmp_path: Path, nu
         await wait_until(lambda: process.poll() is not None, 10, "it ends")
         assert process.returncode == 0
         assert "Traceback" not in process.stderr.read()
+
+
+def test_an_agent_of_several_pools_is_refused_on_a_cluster(tmp_path: Path) -> None:
+    """It waits on one node, and its pools may live on two."""
+    url = f"http://127.0.0.1:{free_port()}"
+    identity = Identity(
+        hub_url=url,
+        asked_pools=("eu", "us"),
+        agent_id="box",
+        key="ma_secret",
+        transport="direct",
+        store_url="redis+cluster://127.0.0.1:1",
+        pools=("eu", "us"),
+    )
+    (tmp_path / "state").mkdir(mode=0o700)
+    save_identity(tmp_path / "state", identity)
+    ended = agent(tmp_path, "run", HUB_URL=url, POOLS="eu,us")
+    assert ended.returncode == 78
+    assert "one agent a pool" in ended.stderr
