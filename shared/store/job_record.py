@@ -72,5 +72,5 @@ def decode_record(stored: bytes) -> JobRecord | None:
     """The record; None: it can't be read."""
     try:
         return _DECODER.decode(stored)
-    except (msgspec.DecodeError, msgspec.ValidationError):
+    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError):
         return None

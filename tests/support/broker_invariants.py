@@ -47,9 +47,10 @@ def dumped(calls: Calls) -> Dump:
     with calls.redis.pipeline(transaction=False) as pipe:
         for name in names:
             pipe.type(name.encode(errors="surrogateescape"))
-        kinds = pipe.execute()
-        for name, kind in zip(names, kinds, strict=True):
-            READERS[kind](pipe, name.encode(errors="surrogateescape"))
+        kinds = dict(zip(names, pipe.execute(), strict=True))
+        names = [name for name in names if kinds[name] != b"none"]  # its time ran out just now
+        for name in names:
+            READERS[kinds[name]](pipe, name.encode(errors="surrogateescape"))
         values = pipe.execute()
     prefix = calls.key("")
     return Dump({name.removeprefix(prefix): _plain(value) for name, value in zip(names, values, strict=True)})
