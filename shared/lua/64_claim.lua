@@ -81,9 +81,9 @@ do
 
   -- One worker's claim; answers as above, and the class of the job.
   local function claim(pool, worker, cursor)
-    if worker.draining then return {'DRAINING'} end
     local held = held_already(pool, worker)
     if held then return grant(pool, held), held.class end
+    if worker.draining then return {'DRAINING'} end
     for _ = 1, 4 do
       local class, exact, reached = search.best(pool, worker, cursor)
       if not class and exact then return {'EMPTY'} end

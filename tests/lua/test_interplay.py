@@ -267,3 +267,12 @@ async def test_a_job_stays_in_the_queue_when_a_priority_is_refused(broker: Broke
 @pytest.mark.parametrize("lease_ms", ["nan", "1e400", "-1", "0", "1.5", ""])
 async def test_a_lease_that_is_none_is_refused(broker: Broker, lease_ms: str) -> None:
     assert await broker.store.call("settings", POOL, "lease_ms", lease_ms) == [b"UNKNOWN", b"lease_ms"]
+
+
+async def test_a_job_whose_grant_was_lost_is_granted_again_also_while_draining(broker: Broker) -> None:
+    await broker.join()
+    job_id = await broker.submit()
+    lost = await broker.must_claim()
+    await broker.store.call("command", POOL, "a", "drain")
+    again = await broker.must_claim()
+    assert (again.job_id, again.fence) == (job_id, lost.fence)
