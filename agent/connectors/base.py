@@ -43,6 +43,8 @@ class Assignment:
     service: str
     #: the decoded JSON payload, already valid by the service's schema
     payload: Any
+    #: the model the job asks for, by its name; None: any, or named in the payload only
+    model: str | None = None
     #: input name → local file
     inputs: Mapping[str, Path] = field(default_factory=dict)
     #: empty folder, only for this attempt, to write output files into

@@ -15,13 +15,17 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 from msgspec import Meta
 
+from shared.wire.a1111 import A1111Payload, misfit
 from shared.wire.fault import InvalidDocument
+from shared.wire.openai import REQUESTS, OpenAIPayload, unused_input, wrapped
 
 __all__ = [
     "PAYLOAD_TYPES",
+    "A1111Payload",
     "ComfyNode",
     "ComfyPayload",
     "CommandPayload",
+    "OpenAIPayload",
     "SimulatedOutput",
     "SimulationPayload",
     "check_payload",
@@ -105,8 +109,10 @@ class ComfyPayload(_Payload, frozen=True):
 
 #: service → the type its payload must have; the hub shows their schemas
 PAYLOAD_TYPES: dict[str, type[msgspec.Struct]] = {
+    "a1111": A1111Payload,
     "comfyui": ComfyPayload,
     "command": CommandPayload,
+    "openai": OpenAIPayload,
     "simulation": SimulationPayload,
 }
 
@@ -117,7 +123,7 @@ def check_payload(service: str, payload: Any, input_names: Collection[str]) -> A
     Args:
         service: the job's service; one that isn't in `PAYLOAD_TYPES` takes any object.
         payload: decoded JSON.
-        input_names: names of the job's inputs; a ComfyUI graph must refer to each.
+        input_names: names of the job's inputs; the payload of `comfyui`, `a1111` and `openai` must refer to each.
 
     Raises:
         InvalidDocument: code `invalid_payload`, its pointer starts with `/payload`.
@@ -128,6 +134,10 @@ def check_payload(service: str, payload: Any, input_names: Collection[str]) -> A
         return _check_comfyui(payload, input_names)
     if service == "command":
         return _check_command(payload)
+    if service == "a1111":
+        return _check_a1111(payload, input_names)
+    if service == "openai":
+        return _check_openai(payload, input_names)
     if service in PAYLOAD_TYPES:
         return _plain(_typed(payload, PAYLOAD_TYPES[service]))
     return payload
@@ -141,6 +151,26 @@ def _check_command(payload: dict[str, Any]) -> Any:
                 f"/env/{name}", f"variable '{name}' decides which code a program loads and can't be set by a job"
             )
     return _plain(command)
+
+
+def _check_a1111(payload: dict[str, Any], input_names: Collection[str]) -> Any:
+    typed = _typed(payload, A1111Payload)
+    found = misfit(typed, input_names)
+    if found:
+        raise _fault(*found)
+    return _plain(typed)
+
+
+def _check_openai(payload: dict[str, Any], input_names: Collection[str]) -> Any:
+    typed = _typed(wrapped(payload), OpenAIPayload)
+    base = "/body" if "body" in payload else ""
+    _typed(typed.body, REQUESTS[typed.endpoint], base)
+    unused = unused_input(typed, input_names)
+    if unused is not None:
+        raise _fault(
+            base, f"no image_url refers to the input '{unused}': set an image_url's 'url' to exactly this name"
+        )
+    return _plain(typed)
 
 
 def _check_comfyui(payload: dict[str, Any], input_names: Collection[str]) -> dict[str, Any]:
@@ -199,12 +229,12 @@ def _is_link(value: Any) -> bool:
     return isinstance(value, list) and len(value) == 2 and isinstance(value[0], str) and isinstance(value[1], int)  # noqa: PLR2004 - see above
 
 
-def _typed(payload: Any, wanted: type[T]) -> T:
+def _typed(payload: Any, wanted: type[T], base: str = "") -> T:
     try:
         return msgspec.convert(payload, wanted)
     except msgspec.ValidationError as error:
         sentence, _, path = str(error).partition(" - at ")
-        raise _explained(sentence, _pointer(path), wanted) from None
+        raise _explained(sentence, base + _pointer(path), wanted) from None
 
 
 def _plain(struct: msgspec.Struct) -> Any:
