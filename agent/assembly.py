@@ -1,9 +1,8 @@
 """Puts the running agent together from its open connections: no process, no network, no signals here."""
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import httpx2
@@ -13,9 +12,11 @@ from agent.attempt import Attempts
 from agent.backoff import Dice
 from agent.broker import Broker, Suspensions
 from agent.config import AgentConfig
-from agent.connectors.base import Connector
+from agent.connectors.base import Connector, ServiceState
 from agent.delivery import Delivery
 from agent.detect import Machine, agent_facts, worker_environment, worker_gpus, workers_of
+from agent.gpu_care import Environments, GpuCare
+from agent.gpu_watch import GpuWatch
 from agent.held import Held, Phase
 from agent.hub_files import HubFiles
 from agent.inputs import Inputs
@@ -23,13 +24,15 @@ from agent.lifecycle import Lifecycle
 from agent.loop import Loop, LoopParts
 from agent.offers import Offers
 from agent.outcome import Outcome
+from agent.probes.gpu_reading import GpuLive
 from agent.recovery import Recovery
 from agent.services import are_named
 from agent.spool import Spool
+from agent.telemetry import Telemetry
 from agent.waiting import Listener
 from shared.client.connection import Connection
 from shared.clock import Clock
-from shared.wire.worker import AgentFacts
+from shared.wire.worker import AgentFacts, WorkerFacts
 
 __all__ = ["Wiring", "assemble", "offers_of"]
 
@@ -47,6 +50,8 @@ class Wiring:
     #: in the order in which workers ask them
     pools: Sequence[str]
     machine: Machine
+    #: asks the GPUs' drivers; None: nobody does
+    gpu_watch: GpuWatch | None = None
     #: one per service
     connectors: Sequence[Connector]
     broker: Broker
@@ -64,10 +69,20 @@ class Wiring:
 
 
 def offers_of(
-    config: AgentConfig, machine: Machine, connectors: Sequence[Connector], *, agent_id: str | None
+    config: AgentConfig, machine: Callable[[], Machine], connectors: Sequence[Connector], *, agent_id: str | None
 ) -> Offers:
-    """What the agent offers, before the first survey; `agent_id` None: not enrolled, the name is a guess."""
-    describe = partial(workers_of, machine, config, agent_id=agent_id)
+    """What the agent offers, before the first survey.
+
+    Args:
+        config: the operator's word.
+        machine: answers the machine as it is at that moment.
+        connectors: one per service.
+        agent_id: None: not enrolled, the name is a guess.
+    """
+
+    def describe(states: Mapping[str, ServiceState]) -> list[WorkerFacts]:
+        return workers_of(machine(), config, states, agent_id=agent_id)
+
     return Offers(connectors, are_named=are_named(config), describe=describe)
 
 
@@ -77,11 +92,14 @@ async def assemble(wiring: Wiring) -> Loop:
     Raises:
         Misconfigured: a worker's document can't be registered.
     """
-    offers = offers_of(wiring.config, wiring.machine, wiring.connectors, agent_id=wiring.agent_id)
+    machine = _machine_now(wiring)
+    offers = offers_of(wiring.config, machine, wiring.connectors, agent_id=wiring.agent_id)
     await offers.survey()
     spool = Spool(wiring.state_dir / SPOOL_FOLDER)
     unfinished = spool.unfinished()
     files = HubFiles(wiring.hub)
+    environments = _environments(wiring)
+    attempts = _attempts(wiring, files, spool, environments)
     return Loop(
         LoopParts(
             agent=_agent_facts(wiring),
@@ -91,8 +109,10 @@ async def assemble(wiring: Wiring) -> Loop:
             listener=Listener(wiring.broker, wiring.pools, wiring.agent_id, sleep=wiring.sleep, dice=wiring.dice),
             offers=offers,
             recovery=Recovery(wiring.suspensions, wiring.pools),
-            attempts=_attempts(wiring, files, spool),
+            attempts=attempts,
             delivery=Delivery(wiring.broker, files, spool, sleep=wiring.sleep, dice=wiring.dice),
+            gpu_care=_gpu_care(wiring, offers, attempts, environments),
+            telemetry=Telemetry(wiring.agent_id, lambda: (machine(), _live(wiring)), clock=wiring.clock),
             unfinished=unfinished,
             clock=wiring.clock,
             sleep=wiring.sleep,
@@ -117,12 +137,34 @@ def _lifecycle(wiring: Wiring, unfinished: Sequence[Outcome]) -> Lifecycle:
     )
 
 
-def _attempts(wiring: Wiring, files: HubFiles, spool: Spool) -> Attempts:
+def _machine_now(wiring: Wiring) -> Callable[[], Machine]:
+    watch = wiring.gpu_watch
+    return (lambda: wiring.machine) if watch is None else (lambda: watch.machine)
+
+
+def _live(wiring: Wiring) -> Mapping[str, GpuLive]:
+    return {} if wiring.gpu_watch is None else wiring.gpu_watch.live
+
+
+def _gpu_care(wiring: Wiring, offers: Offers, attempts: Attempts, environments: Environments) -> GpuCare | None:
+    if wiring.gpu_watch is None:
+        return None
+    return GpuCare(
+        wiring.agent_id,
+        wiring.gpu_watch,
+        offers=offers,
+        attempts=attempts,
+        environments=environments,
+        sleep=wiring.sleep,
+    )
+
+
+def _attempts(wiring: Wiring, files: HubFiles, spool: Spool, environments: Environments) -> Attempts:
     work_folder = wiring.state_dir / WORK_FOLDER
     shutil.rmtree(work_folder, ignore_errors=True)
     return Attempts(
         connectors={connector.service: connector for connector in wiring.connectors},
-        environments=_environments(wiring),
+        environments=environments,
         inputs=Inputs(files, wiring.web, sleep=wiring.sleep, dice=wiring.dice),
         spool=spool,
         work_folder=work_folder,
@@ -130,6 +172,6 @@ def _attempts(wiring: Wiring, files: HubFiles, spool: Spool) -> Attempts:
     )
 
 
-def _environments(wiring: Wiring) -> Mapping[str, Mapping[str, str]]:
+def _environments(wiring: Wiring) -> Environments:
     gpus = worker_gpus(wiring.machine, wiring.agent_id)
     return {worker_id: worker_environment(gpu) for worker_id, gpu in gpus.items()}

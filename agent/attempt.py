@@ -11,7 +11,8 @@ It knows neither the store nor the life-cycle; it tells what happens and leaves 
 
 import asyncio
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,16 @@ class _Ending:
     is_unhealthy: bool = False
 
 
+@dataclass
+class _Served:
+    """A job that a service works on now."""
+
+    task: "asyncio.Task[Any]"
+    service: str
+    #: why it was condemned; None: it wasn't
+    reason: str | None = None
+
+
 class Attempts:
     """Runs attempts.
 
@@ -86,6 +97,21 @@ class Attempts:
         self._spool = spool
         self._work_folder = work_folder
         self._clock = clock
+        #: worker id → what its service works on
+        self._served: dict[str, _Served] = {}
+
+    def condemn(self, worker_id: str, reason: str, *, spare: Collection[str]) -> None:
+        """Stop the job that the worker's service works on, as failed: `service`, to be tried elsewhere.
+
+        Args:
+            worker_id: whose.
+            reason: why, for people.
+            spare: services whose jobs go on.
+        """
+        served = self._served.get(worker_id)
+        if served is not None and served.service not in spare and served.reason is None:
+            served.reason = reason
+            served.task.cancel()
 
     async def run(self, claimed: Claimed, tell: Tell) -> Outcome | None:
         """The spooled outcome; None: the disk doesn't take it.
@@ -113,13 +139,30 @@ class Attempts:
 
     async def _ending(self, claimed: Claimed, folder: Path, tell: Tell) -> _Ending:
         try:
-            return _Ending(await self._serve(claimed, folder, tell))
+            with self._condemnable(claimed):
+                return _Ending(await self._serve(claimed, folder, tell))
         except ServiceFault as fault:
             return _Ending(fault=fault)
         except Exception as error:  # the top of an attempt: whatever is wrong with one job must not end the agent
             log.exception("attempt.failed", **_names(claimed))
             message = f"the worker failed unexpectedly: {type(error).__name__}; its log has more"
             return _Ending(fault=ServiceFault(FailureClass.SERVICE, message))
+
+    @contextmanager
+    def _condemnable(self, claimed: Claimed) -> Iterator[None]:
+        """The block's job can be condemned; it then ends with a `ServiceFault`, unless it was aborted as well."""
+        task = asyncio.current_task()
+        if task is None:
+            raise AssertionError("a coroutine runs in a task")
+        served = self._served[claimed.worker_id] = _Served(task, str(claimed.spec["service"]))
+        try:
+            yield
+        except asyncio.CancelledError:
+            if served.reason is None or task.uncancel() > 0:
+                raise
+            raise ServiceFault(FailureClass.SERVICE, served.reason) from None
+        finally:
+            del self._served[claimed.worker_id]
 
     async def _is_unhealthy(self, claimed: Claimed, fault: ServiceFault | None) -> bool:
         """Does the service's health check fail, too?"""
@@ -148,6 +191,7 @@ class Attempts:
             fence=claimed.fence,
             service=str(claimed.spec["service"]),
             payload=msgspec.json.decode(claimed.payload),
+            model=claimed.spec.get("model"),
             inputs=inputs,
             output_dir=folder / "outputs",
             environment=self._environments.get(claimed.worker_id, {}),

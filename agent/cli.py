@@ -102,11 +102,12 @@ def detect(file: Path | None, *, as_json: bool, **flags: Any) -> None:
 
 @main.command("__probe", hidden=True)
 @click.argument("name", type=click.Choice(["nvml"]))
-def probe(name: str) -> None:  # noqa: ARG001 - there is one; the name is checked all the same
+@click.option("--watch", "watches", is_flag=True)
+def probe(name: str, *, watches: bool) -> None:  # noqa: ARG001 - there is one; the name is checked all the same
     """Be the child process that asks a driver. The frozen agent starts itself so."""
-    from agent.probes.nvml_child import main as read_nvml
+    from agent.probes import nvml_child
 
-    read_nvml()
+    (nvml_child.watch if watches else nvml_child.main)()
 
 
 def _settings(file: Path | None, flags: dict[str, Any]) -> AgentConfig:

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
+from agent.http_settings import HttpService
 from shared import config_paths
 
 __all__ = ["AgentConfig", "CommandConfig", "state_dir"]
@@ -22,6 +23,10 @@ STORE_URL = "^(rediss?|unix)://"
 #: what can stand in a URL's path and in a key of the store
 ID = r"^[^\s/{}]{1,128}$"
 POOL = "^[a-z0-9]{1,32}$"
+#: user and password of HTTP Basic
+LOGIN = "^[^:]+:."
+#: what can stand in an HTTP header
+KEY = "^[!-~]+$"
 
 #: a URL over HTTP
 HttpUrl = Annotated[str, Meta(pattern=HTTP_URL)]
@@ -92,8 +97,49 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         "http://localhost:8188"
     )
     a1111_url: Annotated[
-        HttpUrl, Meta(description="the A1111 server (no connector in this version)", extra={"env": "A1111_URL"})
+        HttpUrl,
+        Meta(
+            description="the A1111 server, or one that speaks its API (started with --api)", extra={"env": "A1111_URL"}
+        ),
     ] = "http://localhost:7860"
+    a1111_auth: Annotated[
+        Annotated[str, Meta(pattern=LOGIN)] | None,
+        Meta(
+            description="user:password of the A1111 server (its --api-auth)",
+            extra={"env": "A1111_AUTH", "secret": True},
+        ),
+    ] = None
+
+    openai_url: Annotated[
+        HttpUrl,
+        Meta(
+            description="the OpenAI-compatible server; its API is at /v1 unless the URL has a path of its own",
+            extra={"env": "OPENAI_URL"},
+        ),
+    ] = "http://localhost:8000"
+    openai_api_key: Annotated[
+        Annotated[str, Meta(pattern=KEY)] | None,
+        Meta(
+            description="key for the OpenAI-compatible server, where it wants one",
+            extra={"env": "OPENAI_API_KEY", "secret": True},
+        ),
+    ] = None
+    openai_models: Annotated[
+        list[Annotated[str, Meta(min_length=1)]],
+        Meta(
+            description="models of that server beside those it lists; the first is for jobs that name none",
+            extra={"env": "OPENAI_MODELS"},
+        ),
+    ] = msgspec.field(default_factory=list)
+    openai_concurrency: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=1024,
+            description="jobs that may run on that server at once; above 1 only for one that queues or batches (vLLM)",
+            extra={"env": "OPENAI_CONCURRENCY"},
+        ),
+    ] = 1
 
     gpu_count: Annotated[
         Annotated[int, Meta(ge=0)] | None,
@@ -114,6 +160,13 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         SizeGb | None, Meta(description="memory in GiB", extra={"env": "RAM_GB", "default": "detected"})
     ] = None
 
+    cloud_metadata: Annotated[
+        bool,
+        Meta(
+            description="ask the cloud, if this is one, for region, zone and instance type (at most 0.2 s)",
+            extra={"env": "AGENT_CLOUD_METADATA"},
+        ),
+    ] = True
     state_dir: Annotated[
         Path | None,
         Meta(
@@ -130,6 +183,14 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         ),
     ] = 600.0
 
+    connectors_dir: Annotated[
+        Path | None,
+        Meta(
+            description="Python files with connectors of your own, see connectors.md",
+            extra={"env": "AGENT_CONNECTORS_DIR", "default": "connectors.d in AGENT_STATE_DIR"},
+        ),
+    ] = None
+
     labels: Annotated[dict[str, str], Meta(description="labels of the workers, for jobs to ask for")] = msgspec.field(
         default_factory=dict
     )
@@ -138,6 +199,12 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     )
     accepts: Annotated[
         dict[str, Any], Meta(description="requirement on jobs: service, customer_id, labels.*, workflow.id")
+    ] = msgspec.field(default_factory=dict)
+    http: Annotated[
+        list[HttpService], Meta(description="[[http]] tables: services over HTTP, each under a word of its own")
+    ] = msgspec.field(default_factory=list)
+    plugins: Annotated[
+        dict[str, dict[str, Any]], Meta(description="settings of connectors of your own: [plugins.SERVICE]")
     ] = msgspec.field(default_factory=dict)
     command: Annotated[CommandConfig, Meta(description="the command service")] = msgspec.field(
         default_factory=CommandConfig

@@ -6,6 +6,7 @@
 - Configuration wins over detection; `[capability]` wins over everything.
 """
 
+import asyncio
 import os
 import platform
 import sys
@@ -15,23 +16,41 @@ from pathlib import Path
 
 from agent.config import AgentConfig, state_dir
 from agent.connectors.base import ServiceState
+from agent.probes.amd_smi import read_amd
 from agent.probes.base import Part, Probe, deep_merge, read_probes
+from agent.probes.cloud import METADATA_URL, cloud_probe
+from agent.probes.container import container_kind, container_probe
 from agent.probes.cpu import cpu_probe
 from agent.probes.disk import disk_probe
-from agent.probes.gpu import Gpu, GpuSettings, gpu_part, resolve_gpus, share_machine_memory
+from agent.probes.gpu import Gpu, GpuReading, GpuSettings, gpu_part, resolve_gpus, share_machine_memory
 from agent.probes.gpu_nvml import NVML_LIMIT_S, read_nvml
 from agent.probes.hostname import hostname
 from agent.probes.memory import GIB, memory_probe
-from agent.probes.nvidia_devices import nvidia_devices
+from agent.probes.nvidia_devices import has_driver, nvidia_devices
 from agent.probes.os_release import os_probe
 from shared import __version__
 from shared.log import get
 from shared.wire.worker import AgentFacts, WorkerFacts
 
-__all__ = ["Machine", "agent_facts", "detect", "worker_environment", "worker_gpus", "workers_of"]
+__all__ = [
+    "GPU_FREE",
+    "Machine",
+    "agent_facts",
+    "detect",
+    "gpu_settings",
+    "worker_environment",
+    "worker_gpus",
+    "workers_of",
+]
 
 #: services whose jobs say by requirement that they need a GPU; all others are taken to need one where there is one
 GPU_FREE = frozenset({"simulation", "command"})
+
+#: vendor → the variable that limits a program to certain GPUs; others: CUDA's
+VISIBLE_TO = {"amd": "ROCR_VISIBLE_DEVICES"}
+
+#: the answer of drivers that nobody asked
+NO_GPU = GpuReading(fault="GPU_COUNT=0", absent=True)
 
 #: the agent's name where neither configuration nor enrolment nor the machine gives one
 NAMELESS = "agent"
@@ -58,6 +77,7 @@ async def detect(
     root: Path = Path("/"),
     nvml_command: Sequence[str] | None = None,
     nvml_limit_s: float = NVML_LIMIT_S,
+    metadata_url: str = METADATA_URL,
 ) -> Machine:
     """The machine as it is now; faults are logged and carried, never raised.
 
@@ -67,22 +87,49 @@ async def detect(
         root: where `/proc`, `/sys`, `/dev` and `/etc` are.
         nvml_command: the child that reads NVML; None: the agent's own.
         nvml_limit_s: how long NVML may take, in seconds.
+        metadata_url: where a cloud tells its machines about themselves.
     """
-    capability = deep_merge(await read_probes(_probes(config, environ, root)), _configured_part(config))
-    settings = GpuSettings(count=config.gpu_count, memory_gb=config.gpu_memory_gb, model=config.gpu_model)
-    gpus: tuple[Gpu, ...] = ()
-    faults: tuple[str, ...] = ()
-    if config.gpu_count != 0:
-        reading = await read_nvml(environ=environ, command=nvml_command, limit_s=nvml_limit_s)
-        gpus, faults = resolve_gpus(reading, devices=nvidia_devices(root), settings=settings)
-        _log_gpus(gpus, faults, reason=reading.fault)
+    probes = _probes(config, environ, root, metadata_url)
+    if config.gpu_count == 0:
+        part, nvidia, amd = await read_probes(probes), NO_GPU, NO_GPU
+    else:
+        part, nvidia, amd = await asyncio.gather(
+            read_probes(probes),
+            read_nvml(environ=environ, command=nvml_command, limit_s=nvml_limit_s),
+            read_amd(root, environ=environ),
+        )
+    capability = deep_merge(part, _configured_part(config))
+    gpus, faults = _gpus(config, nvidia, amd, root)
     gpus = share_machine_memory(gpus, round(capability.get("ram_gb", 0) * GIB))
     return Machine(hostname=hostname(), capability=capability, gpus=gpus, faults=faults)
 
 
-def _probes(config: AgentConfig, environ: Mapping[str, str], root: Path) -> list[Probe]:
+def gpu_settings(config: AgentConfig) -> GpuSettings:
+    """What the configuration says about GPUs."""
+    return GpuSettings(count=config.gpu_count, memory_gb=config.gpu_memory_gb, model=config.gpu_model)
+
+
+def _gpus(
+    config: AgentConfig, nvidia: GpuReading, amd: GpuReading, root: Path
+) -> tuple[tuple[Gpu, ...], tuple[str, ...]]:
+    """The machine's GPUs and what is wrong with them, logged."""
+    devices = nvidia_devices(root)
+    if nvidia.absent and not devices and config.gpu_count != 0 and has_driver(root):
+        where = container_kind(root) or "machine"
+        nvidia = GpuReading(
+            fault=f"an NVIDIA driver is loaded, but this {where} was given neither its library nor a GPU"
+        )
+    gpus, faults = resolve_gpus(nvidia, devices=devices, settings=gpu_settings(config), others=amd.gpus)
+    if amd.fault is not None and config.gpu_count != 0:
+        faults = (*faults, f"AMD GPUs can't be used: {amd.fault}")
+    _log_gpus(gpus, faults, reason=nvidia.fault)
+    return gpus, faults
+
+
+def _probes(config: AgentConfig, environ: Mapping[str, str], root: Path, metadata_url: str) -> list[Probe]:
     folder = state_dir(config, environ=environ, root=os.geteuid() == 0)
-    return [cpu_probe(root), memory_probe(root), disk_probe(folder), os_probe(root)]
+    probes = [cpu_probe(root), memory_probe(root), disk_probe(folder), os_probe(root), container_probe(root)]
+    return [*probes, cloud_probe(metadata_url)] if config.cloud_metadata else probes
 
 
 def _configured_part(config: AgentConfig) -> Part:
@@ -133,7 +180,9 @@ def worker_environment(gpu: Gpu | None) -> dict[str, str]:
     """What a worker's child processes get so that they use its GPU and no other; `{}` for a worker without one."""
     if gpu is None or gpu.fault is not None:
         return {}
-    return {"CUDA_VISIBLE_DEVICES": gpu.uuid or str(gpu.index)}
+    number = str(gpu.index if gpu.number is None else gpu.number)
+    named = gpu.uuid is not None and not gpu.uuid.startswith("PCI-")
+    return {VISIBLE_TO.get(gpu.vendor or "", "CUDA_VISIBLE_DEVICES"): str(gpu.uuid) if named else number}
 
 
 def workers_of(

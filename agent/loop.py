@@ -10,6 +10,8 @@ from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from msgspec.structs import replace
+
 from agent.actions import Abort, Action, Beat, Claim, Deliver, Register, Release, Run, Stop
 from agent.alarm import Alarm, Sleep
 from agent.attempt import Attempts
@@ -33,11 +35,13 @@ from agent.events import (
     Tick,
     Unregistered,
 )
+from agent.gpu_care import GpuCare
 from agent.lifecycle import Lifecycle
 from agent.offers import Offers
 from agent.outage import Outage
 from agent.outcome import Outcome
 from agent.recovery import Recovery
+from agent.telemetry import Telemetry
 from agent.waiting import Listener
 from shared.clock import Clock
 from shared.errors import MusterError, NotFound, Unavailable
@@ -70,6 +74,9 @@ class LoopParts:
     recovery: Recovery
     attempts: Attempts
     delivery: Delivery
+    #: None: the GPUs are taken as they were at the start
+    gpu_care: GpuCare | None = None
+    telemetry: Telemetry
     #: outcomes that an earlier process left, which the life-cycle knows as held
     unfinished: Sequence[Outcome] = ()
     clock: Clock
@@ -97,6 +104,8 @@ class Loop:
             self._start(self._parts.listener.run(self._take))
             self._start(self._tick())
             self._start(self._watch_services())
+            if self._parts.gpu_care is not None:
+                self._start(self._parts.gpu_care.run(lambda: self._take(FactsChanged()), self._is_drained))
             self._take(Started())
             await self._over.wait()
             await self._end_tasks()
@@ -175,7 +184,8 @@ class Loop:
             case Claim(pool, worker_id):
                 return await self._claim(pool, worker_id)
             case Beat(pool, heartbeat):
-                return BeatAnswered(pool, await broker.heartbeat(pool, heartbeat))
+                beat = replace(heartbeat, telemetry=self._parts.telemetry.news(pool))
+                return BeatAnswered(pool, await broker.heartbeat(pool, beat))
             case Release(pool, job_id, fence, worker_id):
                 finish = await broker.release(pool, job_id, fence, worker_id)
                 log.info("job.released", job_id=job_id, fence=fence, worker_id=worker_id, answer=finish)
@@ -233,6 +243,10 @@ class Loop:
         self._take(Delivered(key))
 
     # -- what happens by itself ----------------------------------------------------------------------------------
+
+    def _is_drained(self) -> bool:
+        """Does it hold nothing, and want nothing?"""
+        return self._lifecycle.drain is not None and not self._lifecycle.held
 
     async def _tick(self) -> None:
         while True:

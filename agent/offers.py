@@ -40,6 +40,8 @@ class Offers:
         self._connectors = connectors
         self._describe = describe
         self._offered = {connector.service for connector in connectors} if are_named else set()
+        #: what the services said last
+        self._states: dict[str, ServiceState] = {}
         #: the workers as last found; empty before the first survey
         self.workers: list[WorkerFacts] = []
 
@@ -51,8 +53,16 @@ class Offers:
         """
         services = [connector.service for connector in self._connectors]
         probes = [probed(connector, PROBE_LIMIT_S) for connector in self._connectors]
-        states = dict(zip(services, await asyncio.gather(*probes), strict=True))
+        states = self._states = dict(zip(services, await asyncio.gather(*probes), strict=True))
         self._offered |= {service for service, state in states.items() if state.healthy}
+        return self.restate()
+
+    def restate(self) -> bool:
+        """Describe the workers anew, with the services as they were last seen: the machine has changed.
+
+        True, and raises: as `survey`.
+        """
+        states = self._states
         workers = self._describe({service: state for service, state in states.items() if service in self._offered})
         for worker in workers:
             _require_valid(worker)

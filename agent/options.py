@@ -11,7 +11,7 @@ import click
 from msgspec import inspect
 
 from agent.config import AgentConfig
-from shared.config_fields import Field, fields_of
+from shared.config_fields import Field, bare, fields_of
 from shared.config_sources import flag_of
 
 __all__ = ["with_settings"]
@@ -58,7 +58,9 @@ def _kind(node: inspect.Type) -> "click.ParamType[Any] | None":
             return click.FLOAT
         case inspect.CustomType() if node.cls is Path:
             return click.Path(path_type=Path)
-        case inspect.StrType() | inspect.ListType():
+        case inspect.StrType():
+            return click.STRING
+        case inspect.ListType() if isinstance(bare(node.item_type), inspect.StrType):
             return click.STRING
         case _:
             return None

@@ -13,10 +13,13 @@ from agent.backoff import Dice
 from agent.bundle import Bundle
 from agent.config import AgentConfig
 from agent.connectors.base import Connector
-from agent.detect import Machine, detect
+from agent.detect import Machine, detect, gpu_settings
 from agent.enrolment import Enrolment, Hubs
+from agent.gpu_watch import GpuReader, GpuWatch
 from agent.identity import Identity, load_identity, save_identity
+from agent.probes.gpu_amd import AmdReader
 from agent.probes.hostname import hostname
+from agent.probes.nvml_session import NvmlReader
 from agent.services import connectors_of
 from agent.state_lock import locked
 from agent.stop_signals import StopSignals, stop_signals
@@ -92,7 +95,7 @@ async def survey(config: AgentConfig, environ: Mapping[str, str]) -> tuple[Machi
     """The machine, and the workers as they would register now. Raises: Misconfigured."""
     async with _connectors(config, environ) as connectors:
         machine = await detect(config, environ=environ)
-        offers = offers_of(config, machine, connectors, agent_id=None)
+        offers = offers_of(config, lambda: machine, connectors, agent_id=None)
         await offers.survey()
     return machine, offers.workers
 
@@ -124,11 +127,13 @@ async def _wiring(config: AgentConfig, around: Surroundings, identity: Identity)
         stack.push_async_callback(hub.close)
         timeout = httpx2.Timeout(READ_TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
         web = await stack.enter_async_context(httpx2.AsyncClient(timeout=timeout))
+        machine = await detect(config, environ=around.environ)
         yield Wiring(
             config=config,
             agent_id=identity.agent_id,
             pools=identity.pools,
-            machine=await detect(config, environ=around.environ),
+            machine=machine,
+            gpu_watch=GpuWatch(machine, _gpu_readers(around.environ), gpu_settings(config)),
             connectors=connectors,
             broker=broker,
             suspensions=Suspensions(store),
@@ -140,6 +145,10 @@ async def _wiring(config: AgentConfig, around: Surroundings, identity: Identity)
             sleep=asyncio.sleep,
             dice=around.dice,
         )
+
+
+def _gpu_readers(environ: Mapping[str, str]) -> dict[str, GpuReader]:
+    return {"nvidia": NvmlReader(environ), "amd": AmdReader()}
 
 
 @asynccontextmanager

@@ -12,49 +12,16 @@ from typing import Any
 import msgspec
 
 from agent.probes.base import Part
+from agent.probes.gpu_reading import Gpu, GpuReading
 from agent.probes.memory import GIB, gib
 
-__all__ = ["Gpu", "GpuSettings", "NvmlReading", "gpu_part", "resolve_gpus", "share_machine_memory"]
+__all__ = ["Gpu", "GpuReading", "GpuSettings", "gpu_part", "overridden", "resolve_gpus", "share_machine_memory"]
 
 #: of a machine whose GPU has no memory of its own, this part is kept for the system and the service
 SYSTEM_RESERVE = 1 / 8
 
 #: the keys of one GPU's document that several GPUs of a worker share only when they agree
 SHARED_KEYS = ("vendor", "model", "driver", "cuda")
-
-
-class Gpu(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One GPU, or one MIG slice of one."""
-
-    #: place among the machine's GPUs, faulty ones counted
-    index: int
-    #: `GPU-...` or `MIG-...`: what `CUDA_VISIBLE_DEVICES` takes
-    uuid: str | None = None
-    vendor: str | None = None
-    model: str | None = None
-    memory_bytes: int | None = None
-    #: it has no memory of its own and uses the machine's
-    unified: bool = False
-    #: 8.9 for compute capability 8.9
-    compute_capability: float | None = None
-    #: version of the kernel driver: `560.35.03`
-    driver: str | None = None
-    #: newest CUDA version the driver serves: `12.6`
-    cuda: str | None = None
-    #: None where the GPU doesn't know MIG
-    mig: bool | None = None
-    #: why it can't be used, for people; None: it can
-    fault: str | None = None
-
-
-class NvmlReading(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What NVML said about the machine."""
-
-    gpus: tuple[Gpu, ...] = ()
-    #: why NVML couldn't be asked, for people; None: it answered
-    fault: str | None = None
-    #: the fault is only that no NVIDIA driver is installed: harmless on a machine without a GPU
-    absent: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +40,7 @@ class GpuSettings:
 
 
 def resolve_gpus(
-    reading: NvmlReading, *, devices: int, settings: GpuSettings
+    reading: GpuReading, *, devices: int, settings: GpuSettings, others: Sequence[Gpu] = ()
 ) -> tuple[tuple[Gpu, ...], tuple[str, ...]]:
     """The GPUs to register, and every fault in plain words.
 
@@ -81,6 +48,7 @@ def resolve_gpus(
         reading: NVML's answer.
         devices: NVIDIA GPUs that the machine shows without NVML.
         settings: what the operator configured; it wins over what was detected.
+        others: GPUs of other vendors; their places come after NVIDIA's.
 
     Returns:
         GPUs (faulty ones keep their places) and sentences for the log and `muster-agent detect`.
@@ -88,26 +56,33 @@ def resolve_gpus(
     if settings.count == 0:
         return (), ()
     if reading.fault is None and (reading.gpus or not devices):
-        return _configured(reading.gpus, settings)
+        return _configured((*reading.gpus, *others), settings)
     if reading.absent and not devices:
-        return _configured((), settings)
+        return _configured(others, settings)
     reason = reading.fault or f"NVML lists no GPU, but the machine shows {devices}"
-    broken = tuple(Gpu(index=index, fault=reason) for index in range(settings.count or devices or 1))
-    return broken, (f"{len(broken)} GPU(s) can't be used: {reason}; repair the driver, or set GPU_COUNT=0",)
+    most = settings.count or devices or 1
+    broken = tuple(Gpu(index=index, fault=reason) for index in range(most))
+    gpus = _placed((*broken, *others))[: settings.count]
+    return gpus, (f"{len(broken)} GPU(s) can't be used: {reason}; repair the driver, or set GPU_COUNT=0",)
 
 
-def _configured(found: tuple[Gpu, ...], settings: GpuSettings) -> tuple[tuple[Gpu, ...], tuple[str, ...]]:
+def _placed(gpus: Sequence[Gpu]) -> tuple[Gpu, ...]:
+    return tuple(msgspec.structs.replace(gpu, index=index) for index, gpu in enumerate(gpus))
+
+
+def _configured(found: Sequence[Gpu], settings: GpuSettings) -> tuple[tuple[Gpu, ...], tuple[str, ...]]:
     """The GPUs found with the configuration laid over them."""
     count = settings.count or (len(found) or int(settings.says_gpu))
     missing = tuple(Gpu(index=index) for index in range(len(found), count))
-    gpus = tuple(_overridden(gpu, settings) for gpu in (*found[:count], *missing))
+    gpus = tuple(overridden(gpu, settings) for gpu in (*_placed(found[:count]), *missing))
     faults = [f"GPU {gpu.index} can't be used: {gpu.fault}" for gpu in gpus if gpu.fault]
     if missing:
         faults.append(f"{len(missing)} GPU(s) are registered as configured, not as detected: NVML shows {len(found)}")
     return gpus, tuple(faults)
 
 
-def _overridden(gpu: Gpu, settings: GpuSettings) -> Gpu:
+def overridden(gpu: Gpu, settings: GpuSettings) -> Gpu:
+    """The GPU with the configured figures laid over it."""
     changes: dict[str, Any] = {}
     if settings.model is not None:
         changes["model"] = settings.model

@@ -1,6 +1,6 @@
 """Reads NVML in a child process with a time limit: what goes wrong there becomes a sentence.
 
-- Always answers a `NvmlReading`; never raises for what the child does.
+- Always answers a `GpuReading`; never raises for what the child does.
 - The child has a process group of its own, and all of it is killed at the limit: the frozen file is two processes.
 - A child that can't be killed (asleep in the driver) is left behind; the agent goes on.
 
@@ -18,10 +18,10 @@ from dataclasses import dataclass
 import msgspec
 
 from agent.probes.base import blocking
-from agent.probes.gpu import NvmlReading
+from agent.probes.gpu_reading import GpuReading
 from agent.spawn import child_environment
 
-__all__ = ["NVML_LIMIT_S", "child_command", "read_nvml"]
+__all__ = ["GONE_LIMIT_S", "NVML_LIMIT_S", "child_command", "end_fault", "hang_fault", "read_nvml"]
 
 #: how long NVML may take to answer, in seconds: enough for a cold driver and eight GPUs
 NVML_LIMIT_S = 20.0
@@ -41,21 +41,23 @@ class _Ended:
     stderr: bytes = b""
 
 
-def child_command(*, executable: str = sys.executable, frozen: bool | None = None) -> list[str]:
+def child_command(*, executable: str = sys.executable, frozen: bool | None = None, watches: bool = False) -> list[str]:
     """The command line that prints one reading.
 
     Args:
         executable: the Python, or the frozen agent itself.
         frozen: is it the frozen agent? None: see for yourself.
+        watches: print a reading for each line of standard input instead.
     """
+    more = ["--watch"] if watches else []
     if getattr(sys, "frozen", False) if frozen is None else frozen:
-        return [executable, "__probe", "nvml"]
-    return [executable, "-m", "agent.probes.nvml_child"]
+        return [executable, "__probe", "nvml", *more]
+    return [executable, "-m", "agent.probes.nvml_child", *more]
 
 
 async def read_nvml(
     *, environ: Mapping[str, str], command: Sequence[str] | None = None, limit_s: float = NVML_LIMIT_S
-) -> NvmlReading:
+) -> GpuReading:
     """What NVML says, or why it said nothing.
 
     Args:
@@ -68,7 +70,7 @@ async def read_nvml(
     try:
         ended = await blocking(lambda: _run(arguments, environment, limit_s))
     except OSError as error:
-        return NvmlReading(fault=f"the NVML child process didn't start: {error}")
+        return GpuReading(fault=f"the NVML child process didn't start: {error}")
     return _reading(ended, limit_s)
 
 
@@ -100,18 +102,27 @@ def _kill(child: "subprocess.Popen[bytes]") -> None:
             pipe.close()
 
 
-def _reading(ended: _Ended, limit_s: float) -> NvmlReading:
+def _reading(ended: _Ended, limit_s: float) -> GpuReading:
     if ended.code is None:
-        return NvmlReading(fault=f"NVML gave no answer within {limit_s:g} s: the driver hangs")
-    if ended.code < 0:
-        return NvmlReading(fault=f"NVML crashed ({_signal_name(-ended.code)})")
-    if ended.code > 0:
-        said = ended.stderr.decode(errors="replace").strip()[-QUOTED:]
-        return NvmlReading(fault=f"the NVML child process ended with code {ended.code}: {said}")
+        return GpuReading(fault=hang_fault(limit_s))
+    if ended.code != 0:
+        return GpuReading(fault=end_fault(ended.code, ended.stderr.decode(errors="replace").strip()[-QUOTED:]))
     try:
-        return msgspec.json.decode(ended.stdout, type=NvmlReading)
+        return msgspec.json.decode(ended.stdout, type=GpuReading)
     except msgspec.DecodeError as error:
-        return NvmlReading(fault=f"the NVML child process printed no reading: {error}")
+        return GpuReading(fault=f"the NVML child process printed no reading: {error}")
+
+
+def hang_fault(limit_s: float) -> str:
+    """The fault of a child that had to be killed."""
+    return f"NVML gave no answer within {limit_s:g} s: the driver hangs"
+
+
+def end_fault(code: int, said: str = "") -> str:
+    """The fault of a child that ended too soon; a negative code is the signal that killed it."""
+    if code < 0:
+        return f"NVML crashed ({_signal_name(-code)})"
+    return f"the NVML child process ended with code {code}" + (f": {said}" if said else "")
 
 
 def _signal_name(number: int) -> str:

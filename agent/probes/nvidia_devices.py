@@ -9,13 +9,15 @@ It tells "there is no GPU" from "the GPU can't be asked": the second must never 
 import re
 from pathlib import Path
 
-__all__ = ["nvidia_devices"]
+from agent.probes.container import container_kind
+
+__all__ = ["has_driver", "nvidia_devices"]
 
 VENDOR_NVIDIA = "0x10de"
 #: PCI base class of display controllers: VGA 0x0300, 3D 0x0302
 CLASS_DISPLAY = "0x03"
-#: files that container engines leave inside their containers
-CONTAINER_MARKS = (".dockerenv", "run/.containerenv")
+#: what the loaded driver shows, also to containers that were given none of its GPUs
+DRIVER_FILE = "proc/driver/nvidia/version"
 
 _DEVICE_FILE = re.compile(r"nvidia\d+")
 
@@ -23,9 +25,14 @@ _DEVICE_FILE = re.compile(r"nvidia\d+")
 def nvidia_devices(root: Path = Path("/")) -> int:
     """The number of NVIDIA GPUs seen; 0 where there is no sign of one."""
     files = sum(1 for path in (root / "dev").glob("nvidia*") if _DEVICE_FILE.fullmatch(path.name))
-    if files or any((root / mark).exists() for mark in CONTAINER_MARKS):
+    if files or container_kind(root) is not None:
         return files
     return sum(1 for device in (root / "sys/bus/pci/devices").glob("*") if _is_nvidia_display(device))
+
+
+def has_driver(root: Path = Path("/")) -> bool:
+    """Is NVIDIA's driver loaded, whether or not this process was given a GPU?"""
+    return (root / DRIVER_FILE).exists()
 
 
 def _is_nvidia_display(device: Path) -> bool:

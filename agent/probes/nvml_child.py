@@ -1,150 +1,160 @@
 """Asks NVML about every GPU and prints the answer as JSON: the whole life of a child process.
 
 NVIDIA's library can crash or hang whoever calls it, so the agent never does: this file is run as a process of its own
-(`python -m agent.probes.nvml_child`, or `muster-agent __probe nvml` of the frozen file) and read by `gpu_nvml`.
+(`python -m agent.probes.nvml_child`, or `muster-agent __probe nvml` of the frozen file) and read by `gpu_nvml`; with
+`--watch` it answers one reading per line on its standard input, and is read by `nvml_session`.
 
-- One JSON text of a `NvmlReading` on standard output, exit code 0, whenever NVML itself answers, errors included.
+- One JSON text of a `GpuReading` on standard output, exit code 0, whenever NVML itself answers, errors included.
 - A fact that one GPU doesn't tell is left out; a GPU that doesn't answer carries its fault; the others still count.
-- The process ends itself after `SELF_LIMIT_S`, should the agent be gone by then.
+- A reading that takes longer than `SELF_LIMIT_S` ends the process, should the agent be gone by then.
+- A watching child keeps NVML open; after a lost GPU it opens it anew, and when NVML as a whole fails it ends: only
+  another process gets the library of another driver.
 
 Source: NVIDIA NVML API reference; `pynvml` is NVIDIA's own `nvidia-ml-py`.
 """
 
+import os
 import resource
 import signal
 import sys
-from collections.abc import Callable, Iterator
-from functools import partial
-from typing import Any, TypeVar
+import time
 
 import msgspec
 import pynvml
 
-from agent.probes.gpu import Gpu, NvmlReading
+from agent.probes.gpu_reading import Gpu, GpuLive, GpuReading
+from agent.probes.nvml_facts import WHOLE, Seen, see_gpus, sentence
+from agent.probes.nvml_live import XidLog, live_of, with_recovery_fault
 
-__all__ = ["main", "read"]
+__all__ = ["NvmlSession", "main", "read", "watch"]
 
-#: the process is killed by its own alarm after this time, in seconds
+#: a reading may take so long, in seconds; then the process is killed by its own alarm
 SELF_LIMIT_S = 60
 
 #: NVML's words for "there is no NVIDIA driver on this machine"
 ABSENT = (pynvml.NVML_ERROR_LIBRARY_NOT_FOUND, pynvml.NVML_ERROR_DRIVER_NOT_LOADED)
 
-T = TypeVar("T")
+#: what every program that uses a GPU opens first
+CONTROL_FILE = "/dev/nvidiactl"
 
 
 def main() -> None:
-    """Print the reading; used as the entry of the child process."""
+    """Print one reading; used as the entry of the child process."""
+    _guard()
+    _print(read())
+
+
+def watch() -> None:
+    """Print a reading for every line of standard input, until that ends or NVML fails."""
+    _guard()
+    session = NvmlSession()
+    signal.alarm(0)
+    for _ in sys.stdin.buffer:
+        signal.alarm(SELF_LIMIT_S)
+        reading = session.read()
+        _print(reading)
+        signal.alarm(0)
+        if reading.fault is not None:
+            return
+
+
+def read() -> GpuReading:
+    """What NVML says about the machine; its errors are answers, too."""
+    session = NvmlSession()
+    try:
+        return session.read()
+    finally:
+        session.close()
+
+
+class NvmlSession:
+    """NVML, held open from one reading to the next while all is well."""
+
+    def __init__(self) -> None:
+        self._xids = XidLog()
+        self._is_open = False
+
+    def read(self) -> GpuReading:
+        """What NVML says now; its errors are answers, too."""
+        denied = denial(CONTROL_FILE)
+        if denied is not None:
+            return GpuReading(fault=denied)
+        try:
+            reading = self._reading()
+        except pynvml.NVMLError as error:
+            self.close()
+            return GpuReading(fault=sentence(error), absent=error.value in ABSENT)
+        if any(gpu.is_lost for gpu in reading.gpus):
+            self.close()
+        return reading
+
+    def close(self) -> None:
+        """Let NVML go."""
+        if not self._is_open:
+            return
+        self._is_open = False
+        for let_go in (self._xids.close, pynvml.nvmlShutdown):
+            try:
+                let_go()
+            except pynvml.NVMLError:
+                continue
+
+    def _reading(self) -> GpuReading:
+        was_open = self._is_open
+        if not was_open:
+            pynvml.nvmlInit()
+            self._is_open = True
+        seen = see_gpus()
+        if not was_open:
+            self._xids.open(seen)
+        now_s = time.monotonic()
+        self._xids.listen(now_s)
+        live: dict[str, GpuLive] = {}
+        gpus = tuple(self._told(one, live, now_s) for one in seen)
+        return GpuReading(gpus=gpus, live=live)
+
+    def _told(self, seen: Seen, live: dict[str, GpuLive], now_s: float) -> Gpu:
+        """The GPU with its fault, if it has one; puts its figures into `live`."""
+        gpu, handle = seen
+        if handle is not None and gpu.uuid is not None:
+            try:
+                figures = live_of(handle)
+                live[gpu.uuid] = msgspec.structs.replace(figures, xid=self._xids.latest.get(gpu.parent or gpu.uuid))
+                gpu = with_recovery_fault(gpu, handle)
+            except pynvml.NVMLError as error:
+                if error.value in WHOLE:
+                    raise
+                gpu = msgspec.structs.replace(gpu, fault=sentence(error), is_lost=True)
+        return self._xids.with_fault(gpu, now_s)
+
+
+def denial(path: str) -> str | None:
+    """Why this process may not use the driver; None: it may, or there is no such file.
+
+    A `systemctl daemon-reload` can take the device files from a running container. A library that has them open
+    doesn't notice, but every program that starts from then on does.
+    """
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CLOEXEC))
+    except PermissionError as error:
+        return f"{path} may not be opened ({error.strerror}): the container has lost its devices, or never had them"
+    except OSError:
+        return None
+    return None
+
+
+def _guard() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     signal.alarm(SELF_LIMIT_S)
-    sys.stdout.buffer.write(msgspec.json.encode(read()) + b"\n")
+
+
+def _print(reading: GpuReading) -> None:
+    sys.stdout.buffer.write(msgspec.json.encode(reading) + b"\n")
     sys.stdout.flush()
 
 
-def read() -> NvmlReading:
-    """What NVML says about the machine; its errors are answers, too."""
-    try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError as error:
-        return NvmlReading(fault=_sentence(error), absent=error.value in ABSENT)
-    try:
-        return NvmlReading(gpus=tuple(_gpus()))
-    except pynvml.NVMLError as error:
-        return NvmlReading(fault=_sentence(error))
-    finally:
-        _told(pynvml.nvmlShutdown)
-
-
-def _gpus() -> Iterator[Gpu]:
-    """Every GPU in NVML's order; one that is cut into MIG slices stands for its slices."""
-    driver: dict[str, Any] = {"driver": _told(pynvml.nvmlSystemGetDriverVersion), "cuda": _cuda_version()}
-    index = 0
-    for place in range(pynvml.nvmlDeviceGetCount()):
-        for facts in _device(place):
-            yield Gpu(index=index, vendor="nvidia", **driver, **facts)
-            index += 1
-
-
-def _device(place: int) -> list[dict[str, Any]]:
-    """One GPU's facts, or one dict per MIG slice, or why it can't be asked."""
-    try:
-        device = pynvml.nvmlDeviceGetHandleByIndex(place)
-        whole = _facts(device, mig=_mig_enabled(device))
-    except pynvml.NVMLError as error:
-        return [{"fault": _sentence(error)}]
-    if not whole["mig"]:
-        return [whole]
-    slices = [whole | _own_facts(piece) for piece in _mig_slices(device)]
-    return slices or [{"fault": "MIG is enabled, but there is no MIG device"}]
-
-
-def _facts(device: Any, *, mig: bool | None) -> dict[str, Any]:
-    """Facts of a GPU.
-
-    Raises:
-        NVMLError: the GPU doesn't even tell its UUID: it is lost, or needs a reset.
-    """
-    return _own_facts(device) | {"compute_capability": _compute_capability(device), "mig": mig}
-
-
-def _own_facts(device: Any) -> dict[str, Any]:
-    """What differs between the slices of one GPU."""
-    memory_bytes, unified = _memory(device)
-    return {
-        "uuid": pynvml.nvmlDeviceGetUUID(device),
-        "model": _told(partial(pynvml.nvmlDeviceGetName, device)),
-        "memory_bytes": memory_bytes,
-        "unified": unified,
-    }
-
-
-def _memory(device: Any) -> tuple[int | None, bool]:
-    """Bytes (None: not told), and whether the GPU has no memory of its own.
-
-    "Not supported" is how unified-memory parts answer; a MIG parent in a container answers "no permission".
-    """
-    try:
-        total = int(pynvml.nvmlDeviceGetMemoryInfo(device).total)
-    except pynvml.NVMLError as error:
-        return None, error.value == pynvml.NVML_ERROR_NOT_SUPPORTED
-    return total or None, False
-
-
-def _compute_capability(device: Any) -> float | None:
-    version = _told(partial(pynvml.nvmlDeviceGetCudaComputeCapability, device))
-    return float("{}.{}".format(*version)) if version else None
-
-
-def _cuda_version() -> str | None:
-    """`12.6`; NVML says it as 12060."""
-    number = _told(pynvml.nvmlSystemGetCudaDriverVersion_v2)
-    return f"{number // 1000}.{number % 1000 // 10}" if number else None
-
-
-def _mig_enabled(device: Any) -> bool | None:
-    mode = _told(partial(pynvml.nvmlDeviceGetMigMode, device))
-    return None if mode is None else mode[0] == pynvml.NVML_DEVICE_MIG_ENABLE
-
-
-def _mig_slices(device: Any) -> Iterator[Any]:
-    """Handles of the MIG devices; numbers without a device are skipped."""
-    for number in range(_told(partial(pynvml.nvmlDeviceGetMaxMigDeviceCount, device)) or 0):
-        piece = _told(partial(pynvml.nvmlDeviceGetMigDeviceHandleByIndex, device, number))
-        if piece is not None:
-            yield piece
-
-
-def _told(ask: Callable[[], T]) -> T | None:
-    """NVML's answer; None where it has none to this question."""
-    try:
-        return ask()
-    except pynvml.NVMLError:
-        return None
-
-
-def _sentence(error: Any) -> str:
-    return f"NVML: {error} (error {error.value})"
-
-
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:] == ["--watch"]:
+        watch()
+    else:
+        main()

@@ -1,4 +1,4 @@
-"""The operating system: the distribution by its own file, and the machine's architecture.
+"""The operating system: the distribution by its own file, or what the platform calls itself; and the architecture.
 
 Source: os-release(5).
 """
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from agent.probes.base import Part, Probe, blocking
 
-__all__ = ["os_part", "os_probe", "parse_os_release"]
+__all__ = ["os_part", "os_probe", "own_words", "parse_os_release"]
 
 #: the first that exists counts
 PLACES = ("etc/os-release", "usr/lib/os-release")
@@ -19,7 +19,7 @@ def os_probe(root: Path = Path("/")) -> Probe:
     """Reads `os`."""
 
     async def read() -> Part:
-        return await blocking(lambda: os_part(_release(root), arch=platform.machine()))
+        return await blocking(lambda: os_part(_release(root) or own_words(), arch=platform.machine()))
 
     return Probe(name="os", read=read)
 
@@ -29,6 +29,14 @@ def os_part(release: dict[str, str], *, arch: str) -> Part:
     found = {"name": release.get("ID"), "version": release.get("VERSION_ID"), "arch": arch}
     system = {name: value for name, value in found.items() if value}
     return {"os": system} if system else {}
+
+
+def own_words(system: str | None = None, version: str | None = None) -> dict[str, str]:
+    """What a platform without such a file calls itself: `macos`, `windows`; None: see for yourself."""
+    name = (system or platform.system()).lower()
+    if name == "darwin":
+        return {"ID": "macos", "VERSION_ID": version or platform.mac_ver()[0]}
+    return {"ID": name, "VERSION_ID": version or ""} if name != "linux" else {}
 
 
 def parse_os_release(text: str) -> dict[str, str]:

@@ -74,7 +74,7 @@ def test_a_wrong_flag_is_usage(tmp_path: Path) -> None:
         (["run"], {"HUB_URL": "http://127.0.0.1:1"}, "HUB_AUTH_TOKEN"),
         (["run", "--config", "/nowhere/agent.toml"], {}, "/nowhere/agent.toml"),
         (["detect"], {"SERVICES": "comfyi"}, "comfyui"),
-        (["detect"], {"SERVICES": "a1111"}, "no connector in this version yet"),
+        (["detect"], {"SERVICES": "http"}, "[[http]]"),
         (["run"], {"HUB_URL": "http://x", "HUB_AUTH_TOKEN": "t", "AGENT_STATE_DIR": "/proc/x"}, "AGENT_STATE_DIR"),
     ],
 )

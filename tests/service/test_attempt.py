@@ -100,11 +100,11 @@ async def test_the_connector_gets_everything_on_local_disk(stage: Stage) -> None
         )
 
     stage.service.work = work
-    outcome = await stage.run({"n": [1]}, inputs=[{"name": "face.png", "artifact": "art_1"}])
+    outcome = await stage.run({"n": [1]}, inputs=[{"name": "face.png", "artifact": "art_1"}], model="sdxl")
     assert outcome.values == {"input": "face", "empty": True}
     seen = stage.service.seen
     assert seen is not None
-    assert (seen.job_id, seen.fence, seen.payload) == ("default-1", 2, {"n": [1]})
+    assert (seen.job_id, seen.fence, seen.payload, seen.model) == ("default-1", 2, {"n": [1]}, "sdxl")
     assert seen.environment == {"CUDA_VISIBLE_DEVICES": "GPU-1"}
 
 

@@ -10,7 +10,7 @@ import pytest
 from agent.config import AgentConfig
 from agent.connectors.base import ServiceState
 from agent.detect import detect, worker_environment, workers_of
-from agent.probes.gpu import NvmlReading
+from agent.probes.gpu import GpuReading
 from agent.probes.gpu_nvml import read_nvml
 from shared.wire.capability import check_identity, flatten
 from tests.support.fake_nvml import FakeNvml, build_fake_nvml
@@ -49,7 +49,7 @@ async def test_every_fact_of_one_gpu_is_read(nvml: FakeNvml) -> None:
 
 
 async def test_no_gpu_is_an_answer_and_no_fault(nvml: FakeNvml) -> None:
-    assert await read_nvml(environ=nvml.environ) == NvmlReading()
+    assert await read_nvml(environ=nvml.environ) == GpuReading()
 
 
 async def test_eight_gpus_keep_their_order(nvml: FakeNvml) -> None:
@@ -113,7 +113,7 @@ async def test_a_driver_that_does_not_fit_its_library_is_a_fault(nvml: FakeNvml)
 @pytest.mark.skipif(Path("/dev/nvidiactl").exists(), reason="this machine has NVIDIA's library")
 async def test_a_machine_without_the_library_has_no_driver() -> None:
     reading = await read_nvml(environ=os.environ)
-    assert reading == NvmlReading(fault="NVML: NVML Shared Library Not Found (error 12)", absent=True)
+    assert reading == GpuReading(fault="NVML: NVML Shared Library Not Found (error 12)", absent=True)
 
 
 async def test_a_driver_that_is_not_loaded_is_absent(nvml: FakeNvml) -> None:

@@ -72,6 +72,8 @@ class BrokerTwin:
     #: names of the calls that arrived, in order
     calls: list[str] = field(default_factory=list)
     session: str = ""
+    #: the latest figures that a heartbeat carried
+    telemetry: dict[str, Any] = field(default_factory=dict)
     _signals: list[tuple[str, Signal, str]] = field(default_factory=list)
     _signalled: asyncio.Event = field(default_factory=asyncio.Event)
     _parked: set[str] = field(default_factory=set)
@@ -147,6 +149,8 @@ class BrokerTwin:
     async def heartbeat(self, pool: str, beat: Heartbeat) -> HeartbeatAnswer:
         with _Call(self, "heartbeat"):
             command, self.command = self.command, "ok"
+            if beat.telemetry is not None:
+                self.telemetry = msgspec.json.decode(beat.telemetry)
             verdicts = tuple(JobVerdict(held.job_id, held.fence, self._judge(held)) for held in beat.held)
             return HeartbeatAnswer(command if self.workers else "unknown", verdicts)
 

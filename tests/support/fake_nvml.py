@@ -45,4 +45,9 @@ class FakeNvml:
     @property
     def environ(self) -> dict[str, str]:
         """The environment of a process that is to find this library."""
-        return dict(os.environ) | {"LD_LIBRARY_PATH": str(self._library), "FAKE_NVML_STATE": str(self._state)}
+        return dict(os.environ) | self.variables
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """What lets a process find this library instead of the machine's."""
+        return {"LD_LIBRARY_PATH": str(self._library), "FAKE_NVML_STATE": str(self._state)}

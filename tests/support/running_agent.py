@@ -15,6 +15,7 @@ from agent.config import AgentConfig
 from agent.connectors.base import Connector
 from agent.connectors.simulation import SimulationConnector
 from agent.detect import Machine
+from agent.gpu_watch import GpuWatch
 from agent.loop import Loop
 from agent.probes.gpu import Gpu
 from tests.support.broker_twin import BrokerTwin
@@ -50,17 +51,19 @@ class Surroundings:
 
     @asynccontextmanager
     async def agent(
-        self, *, connectors: Sequence[Connector] = (), gpus: int = 0, **settings: Any
+        self, *, connectors: Sequence[Connector] = (), gpus: int = 0, gpu_watch: GpuWatch | None = None, **settings: Any
     ) -> AsyncIterator[AgentUnderTest]:
         """A new process of the agent `box`, with the simulation unless other connectors are given.
 
-        Its services count as named; `services=None`: as looked for.
+        Its services count as named; `services=None`: as looked for. With a `gpu_watch` its GPUs are that watch's.
         """
         self.pid += 1
         hub = self.hub.connection()
         try:
             async with httpx2.AsyncClient(transport=httpx2.MockTransport(_nowhere)) as web:
-                wiring = self._wiring(connectors or [self.simulation()], gpus, settings, hub=hub, web=web)
+                wiring = self._wiring(
+                    connectors or [self.simulation()], gpus, settings, hub=hub, web=web, gpu_watch=gpu_watch
+                )
                 loop = await assemble(wiring)
                 agent = AgentUnderTest(loop, asyncio.create_task(loop.run()))
                 yield agent
@@ -78,11 +81,12 @@ class Surroundings:
 
     def _wiring(self, connectors: Sequence[Connector], gpus: int, settings: dict[str, Any], **open_ones: Any) -> Wiring:
         cards = tuple(Gpu(index=number, uuid=f"GPU-{number}", model="T", vendor="nvidia") for number in range(gpus))
+        watch: GpuWatch | None = open_ones["gpu_watch"]
         return Wiring(
             config=AgentConfig(**{"services": [connector.service for connector in connectors], **settings}),
             agent_id="box",
             pools=("default",),
-            machine=Machine(hostname="h", capability={"ram_gb": 8.0}, gpus=cards),
+            machine=watch.machine if watch else Machine(hostname="h", capability={"ram_gb": 8.0}, gpus=cards),
             connectors=connectors,
             broker=self.broker,
             suspensions=self.broker,

@@ -20,12 +20,19 @@ PROMISED: list[tuple[str, str, str, Any]] = [
     ("SERVICES", "comfyui, a1111", "services", ["comfyui", "a1111"]),
     ("COMFYUI_URL", "http://gpu:1", "comfyui_url", "http://gpu:1"),
     ("A1111_URL", "http://gpu:2", "a1111_url", "http://gpu:2"),
+    ("A1111_AUTH", "ann:pass:word", "a1111_auth", "ann:pass:word"),
+    ("OPENAI_URL", "https://gpu:3/v1", "openai_url", "https://gpu:3/v1"),
+    ("OPENAI_API_KEY", "sk-1", "openai_api_key", "sk-1"),
+    ("OPENAI_MODELS", "a/b, c", "openai_models", ["a/b", "c"]),
+    ("OPENAI_CONCURRENCY", "8", "openai_concurrency", 8),
     ("GPU_COUNT", "0", "gpu_count", 0),
     ("GPU_MEMORY_GB", "24", "gpu_memory_gb", 24.0),
     ("GPU_MODEL", "NVIDIA L4", "gpu_model", "NVIDIA L4"),
     ("CPU_CORES", "16", "cpu_cores", 16),
     ("RAM_GB", "63.5", "ram_gb", 63.5),
+    ("AGENT_CLOUD_METADATA", "false", "cloud_metadata", False),
     ("AGENT_STATE_DIR", "/srv/agent", "state_dir", Path("/srv/agent")),
+    ("AGENT_CONNECTORS_DIR", "/srv/connectors", "connectors_dir", Path("/srv/connectors")),
     ("AGENT_DRAIN_TIMEOUT_S", "30", "drain_timeout_s", 30.0),
     ("POOLS", "default,eu", "pools", ["default", "eu"]),
 ]
@@ -77,6 +84,7 @@ def test_tables_come_from_the_file(tmp_path: Path) -> None:
         ("HUB_WS_URL", "https://hub"),
         ("HUB_REDIS_URL", "http://store"),
         ("COMFYUI_URL", "localhost:8188"),
+        ("A1111_AUTH", "password"),
         ("WORKER_ID", "rig/1"),
         ("WORKER_ID", "rig 1"),
         ("POOLS", "Default"),
@@ -116,7 +124,12 @@ def test_a_mistake_within_a_table_is_told_once(tmp_path: Path) -> None:
 
 
 def test_secrets_are_known_as_such() -> None:
-    assert {row.key for row in describe(AgentConfig) if row.secret} == {"hub_auth_token", "hub_redis_url"}
+    assert {row.key for row in describe(AgentConfig) if row.secret} == {
+        "hub_auth_token",
+        "hub_redis_url",
+        "a1111_auth",
+        "openai_api_key",
+    }
 
 
 def test_every_setting_says_what_it_is_for() -> None:

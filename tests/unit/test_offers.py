@@ -125,3 +125,19 @@ async def test_a_document_that_the_store_would_refuse_changes_nothing() -> None:
     with pytest.raises(Misconfigured, match="worker a can't be registered"):
         await offers.survey()
     assert offers.workers is before
+
+
+async def test_a_change_of_the_machine_is_described_without_asking_the_services_again() -> None:
+    service = Service("x", healthy=True)
+    suspended: dict[str, str] = {}
+    offers = Offers(
+        [service],
+        are_named=True,
+        describe=lambda states: [WorkerFacts("a", {"services": []}, suspended=dict(suspended))],
+    )
+    await offers.survey()
+    assert not offers.restate()
+    service.fault = AssertionError("nobody asks")
+    suspended["x"] = "its GPU is lost"
+    assert offers.restate()
+    assert offered(offers) == ([], {"x": "its GPU is lost"})

@@ -3,13 +3,13 @@
 import msgspec
 import pytest
 
-from agent.probes.gpu import Gpu, GpuSettings, NvmlReading, gpu_part, resolve_gpus, share_machine_memory
+from agent.probes.gpu import Gpu, GpuReading, GpuSettings, gpu_part, resolve_gpus, share_machine_memory
 from agent.probes.gpu_nvml import child_command
 
 GIB = 1 << 30
 NOTHING = GpuSettings()
-NO_DRIVER = NvmlReading(fault="NVML: NVML Shared Library Not Found (error 12)", absent=True)
-MISMATCH = NvmlReading(fault="NVML: version mismatch (error 18)")
+NO_DRIVER = GpuReading(fault="NVML: NVML Shared Library Not Found (error 12)", absent=True)
+MISMATCH = GpuReading(fault="NVML: version mismatch (error 18)")
 
 
 def rtx_4090(index: int = 0, **changes: object) -> Gpu:
@@ -84,16 +84,16 @@ def test_a_faulty_gpu_is_not_counted() -> None:
 
 def test_detected_gpus_are_taken_as_they_are() -> None:
     found = (rtx_4090(0), rtx_4090(1))
-    assert resolve_gpus(NvmlReading(gpus=found), devices=2, settings=NOTHING) == (found, ())
+    assert resolve_gpus(GpuReading(gpus=found), devices=2, settings=NOTHING) == (found, ())
 
 
-@pytest.mark.parametrize("reading", [NO_DRIVER, NvmlReading()])
-def test_a_machine_without_a_gpu_has_no_fault(reading: NvmlReading) -> None:
+@pytest.mark.parametrize("reading", [NO_DRIVER, GpuReading()])
+def test_a_machine_without_a_gpu_has_no_fault(reading: GpuReading) -> None:
     assert resolve_gpus(reading, devices=0, settings=NOTHING) == ((), ())
 
 
-@pytest.mark.parametrize("reading", [NO_DRIVER, MISMATCH, NvmlReading()])
-def test_a_gpu_that_nvml_does_not_show_keeps_its_place_as_a_fault(reading: NvmlReading) -> None:
+@pytest.mark.parametrize("reading", [NO_DRIVER, MISMATCH, GpuReading()])
+def test_a_gpu_that_nvml_does_not_show_keeps_its_place_as_a_fault(reading: GpuReading) -> None:
     gpus, faults = resolve_gpus(reading, devices=2, settings=NOTHING)
     reason = reading.fault or "NVML lists no GPU, but the machine shows 2"
     assert gpus == (Gpu(index=0, fault=reason), Gpu(index=1, fault=reason))
@@ -112,13 +112,13 @@ def test_a_driver_that_fails_is_not_hidden_by_configuration() -> None:
     assert len(faults) == 1
 
 
-@pytest.mark.parametrize("reading", [NvmlReading(gpus=(rtx_4090(),)), NO_DRIVER, MISMATCH])
-def test_a_count_of_zero_means_no_gpu_whatever_is_there(reading: NvmlReading) -> None:
+@pytest.mark.parametrize("reading", [GpuReading(gpus=(rtx_4090(),)), NO_DRIVER, MISMATCH])
+def test_a_count_of_zero_means_no_gpu_whatever_is_there(reading: GpuReading) -> None:
     assert resolve_gpus(reading, devices=2, settings=GpuSettings(count=0, memory_gb=24)) == ((), ())
 
 
 def test_a_smaller_count_takes_the_first_gpus() -> None:
-    reading = NvmlReading(gpus=(rtx_4090(0), rtx_4090(1)))
+    reading = GpuReading(gpus=(rtx_4090(0), rtx_4090(1)))
     assert resolve_gpus(reading, devices=2, settings=GpuSettings(count=1)) == ((rtx_4090(0),), ())
 
 
@@ -136,7 +136,7 @@ def test_a_configured_figure_without_a_count_means_one_gpu(settings: GpuSettings
 
 
 def test_configured_figures_win_over_detected_ones() -> None:
-    reading = NvmlReading(gpus=(rtx_4090(0), rtx_4090(1)))
+    reading = GpuReading(gpus=(rtx_4090(0), rtx_4090(1)))
     gpus, faults = resolve_gpus(reading, devices=2, settings=GpuSettings(memory_gb=20.5, model="M"))
     assert [(gpu.uuid, gpu.model, gpu.memory_bytes) for gpu in gpus] == [
         ("GPU-0", "M", round(20.5 * GIB)),
@@ -146,7 +146,7 @@ def test_configured_figures_win_over_detected_ones() -> None:
 
 
 def test_a_lost_gpu_is_told() -> None:
-    reading = NvmlReading(gpus=(rtx_4090(0), Gpu(index=1, fault="GPU is lost")))
+    reading = GpuReading(gpus=(rtx_4090(0), Gpu(index=1, fault="GPU is lost")))
     gpus, faults = resolve_gpus(reading, devices=2, settings=NOTHING)
     assert gpus == reading.gpus
     assert faults == ("GPU 1 can't be used: GPU is lost",)

@@ -7,8 +7,8 @@ import pytest
 from agent.probes.cpu import cpu_model, cpu_part, cpu_probe
 from agent.probes.disk import disk_part
 from agent.probes.memory import gib, memory_bytes, memory_part
-from agent.probes.nvidia_devices import nvidia_devices
-from agent.probes.os_release import os_part, os_probe, parse_os_release
+from agent.probes.nvidia_devices import has_driver, nvidia_devices
+from agent.probes.os_release import os_part, os_probe, own_words, parse_os_release
 
 EPYC = "processor\t: 0\nvendor_id\t: AuthenticAMD\nmodel name\t: AMD EPYC 7763\n\nprocessor\t: 1\n"
 
@@ -81,6 +81,12 @@ def test_a_rolling_distribution_has_no_version() -> None:
     assert os_part({}, arch="") == {}
 
 
+def test_a_platform_without_such_a_file_says_what_it_is() -> None:
+    assert own_words("Darwin", "15.1") == {"ID": "macos", "VERSION_ID": "15.1"}
+    assert own_words("Windows", "11") == {"ID": "windows", "VERSION_ID": "11"}
+    assert own_words("Linux") == {}
+
+
 async def test_the_first_os_release_file_counts(tmp_path: Path) -> None:
     for name, text in {"usr/lib/os-release": "ID=fallback\n", "etc/os-release": "ID=debian\nVERSION_ID=12\n"}.items():
         (tmp_path / name).parent.mkdir(parents=True)
@@ -130,3 +136,10 @@ def test_a_container_only_has_the_gpus_it_was_given(tmp_path: Path, mark: str) -
     for name in ("nvidia0", "nvidiactl", "nvidia-uvm"):
         (tmp_path / "dev" / name).touch()
     assert nvidia_devices(tmp_path) == 1
+
+
+def test_a_container_may_see_the_driver_of_gpus_that_it_was_not_given(tmp_path: Path) -> None:
+    assert not has_driver(tmp_path)
+    (tmp_path / "proc/driver/nvidia").mkdir(parents=True)
+    (tmp_path / "proc/driver/nvidia/version").touch()
+    assert has_driver(tmp_path)

@@ -2,18 +2,13 @@
 
 import pytest
 
-from agent.connectors.registry import BUILT_IN, STOCK_URLS, TO_COME, ServiceSettings, build
+from agent.connectors.registry import BUILT_IN, STOCK_URLS, ServiceSettings, build
 from shared.errors import Misconfigured
 
 
-def test_a_service_whose_connector_is_to_come_is_told_so_with_those_there_are() -> None:
-    assert not TO_COME & BUILT_IN.keys()
-    with pytest.raises(Misconfigured) as caught:
-        build(["simulation", "a1111"], ServiceSettings())
-    assert caught.value.detail == (
-        "service 'a1111' (SERVICES) has no connector in this version yet: leave it out;"
-        " there are comfyui, command, simulation"
-    )
+def test_http_is_no_word_of_its_own_and_the_remedy_is_told() -> None:
+    with pytest.raises(Misconfigured, match=r"\[\[http\]\]"):
+        build(["simulation", "http"], ServiceSettings())
 
 
 async def test_each_service_gets_its_connector_once_in_order() -> None:
