@@ -45,7 +45,9 @@ do
     local heads = classes.heads(pool, class)
     redis.call('ZADD', heads, order, class)
     if heads == pool.heads then
-      redis.call('ZADD', pool.key .. 'rises', redis.call('INCR', pool.key .. 'rise-seq'), class)
+      local number = redis.call('INCR', pool.key .. 'rise-seq')
+      redis.call('ZADD', pool.key .. 'rises', number, class)
+      search.note_rise(pool, number)
     end
   end
 

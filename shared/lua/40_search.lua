@@ -36,12 +36,45 @@ do
     return '0'
   end
 
+  local last_rise = {} -- pool → number of the last rise that this library made
+  local caught_up = {} -- pool → worker class → {number up to which its index was brought, at}
+
+  -- A class rose: indexes have something to read.
+  function search.note_rise(pool, number)
+    last_rise[pool.key] = number
+  end
+
+  local function is_caught_up(pool, worker_class)
+    local of_pool = caught_up[pool.key]
+    local known, last = of_pool and of_pool[worker_class], last_rise[pool.key]
+    if not known or not last or known.number < last then return false end
+    return pool.now >= known.at and pool.now - known.at <= LIMITS.remember_ms
+  end
+
+  -- The index of a worker class is gone.
+  function search.forget(pool, worker_class)
+    redis.call('DEL', pool.key .. 'feasible:' .. worker_class, pool.key .. 'seen:' .. worker_class)
+    local of_pool = caught_up[pool.key]
+    if of_pool then of_pool[worker_class] = nil end
+  end
+
+  local function note_caught_up(pool, worker_class, number)
+    local of_pool = caught_up[pool.key]
+    if not of_pool or of_pool.count >= LIMITS.known_classes then of_pool = {count = 0} end
+    of_pool[worker_class], of_pool.count = {number = tonumber(number), at = pool.now}, of_pool.count + 1
+    caught_up[pool.key] = of_pool
+  end
+
   -- Take new and risen heads into the index; answers whether all were read.
   local function catch_up(pool, worker_class)
+    if is_caught_up(pool, worker_class) then return true end
     local since = seen(pool, worker_class)
     local risen = redis.call('ZRANGEBYSCORE', pool.key .. 'rises', '(' .. since, '+inf', 'WITHSCORES',
       'LIMIT', 0, LIMITS.rises)
-    if #risen == 0 then return true end
+    if #risen == 0 then
+      note_caught_up(pool, worker_class, since)
+      return true
+    end
     local index = pool.key .. 'feasible:' .. worker_class
     for i = 1, #risen, 2 do
       local class = pool.significant > 0 and classes.job(pool, risen[i])
@@ -55,6 +88,16 @@ do
     redis.call('PEXPIRE', index, LIMITS.index_idle_ms)
     redis.call('SET', pool.key .. 'seen:' .. worker_class, since, 'PX', LIMITS.index_idle_ms - 1000)
     return #risen < 2 * LIMITS.rises
+  end
+
+  -- The worker claims the first job of a class that it found in its class's index: the next one's order is the bound.
+  function search.shift(pool, worker, class, next_order)
+    if worker.found_in_index ~= class then return end
+    if next_order then
+      redis.call('ZADD', pool.key .. 'feasible:' .. worker.class, next_order, class)
+    else
+      redis.call('ZREM', pool.key .. 'feasible:' .. worker.class, class)
+    end
   end
 
   -- The earliest class of the index whose bound is exact and that the worker can run, from rank `skip` on (what stands
@@ -71,7 +114,10 @@ do
         redis.call('ZADD', index, order, entry[1])
       else
         local verdict = judge(pool, worker, entry[1])
-        if verdict == 'yes' then return entry[1], true end
+        if verdict == 'yes' then
+          worker.found_in_index = entry[1]
+          return entry[1], true
+        end
         if verdict == 'stale' then
           reclass.step(pool, entry[1])
           return nil, false, skip

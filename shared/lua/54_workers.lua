@@ -196,7 +196,8 @@ do
     if redis.call('EXISTS', pool.key .. 'wclass-workers:' .. class) == 1 then return true end
     redis.call('ZREM', pool.key .. 'wclasses', class)
     if not workable.lose(pool, class) then return false end
-    redis.call('DEL', pool.key .. 'wclass:' .. class, pool.key .. 'feasible:' .. class, pool.key .. 'seen:' .. class)
+    redis.call('DEL', pool.key .. 'wclass:' .. class)
+    search.forget(pool, class)
     return true
   end
 end

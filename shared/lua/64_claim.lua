@@ -28,6 +28,7 @@ do
   end
 
   local function lease(pool, job, worker)
+    if job.is_head then search.shift(pool, worker, job.class, job.next_order) end
     jobs.dequeue(pool, job)
     job.fence, job.attempts, job.worker_id, job.session = job.fence + 1, job.attempts + 1, worker.id, worker.session
     job.claimed_at_ms, job.lease_ms = pool.now, pool.lease_ms
