@@ -87,7 +87,7 @@ async def wait_until_final(parts: HubParts, job: JobView, cursor: str, timeout_s
     except TimeoutError:
         pass
     found = await _current(parts, job)
-    return found if found.state in FINAL_STATES else _of_one_moment(found)
+    return found if found.state in FINAL_STATES else _in_short(found)
 
 
 async def check_stored(parts: HubParts, body: Body) -> None:
@@ -129,11 +129,11 @@ async def _looked_up(
 
 
 async def _seen(parts: HubParts, view: JobView) -> JobView:
-    return _of_one_moment(await _current(parts, view))
+    return _in_short(await _current(parts, view))
 
 
-def _of_one_moment(job: JobView) -> JobView:
-    """The job without what is read after its state, and so may be newer than it."""
+def _in_short(job: JobView) -> JobView:
+    """The job as it was accepted or is now, without history and result: a look at the job shows them."""
     return msgspec.structs.replace(job, history=None, result=None)
 
 

@@ -10,7 +10,6 @@
 --   {'UNKNOWN_DEPENDENCY', i, id}             job i depends on a job that doesn't exist
 -- Moves none → pending | scheduled | blocked (→ failed, class dependency). Events job.submitted .scheduled .blocked
 
-
 local function idempotency_key(pool, job)
   local customer = job.terms.customer_id or ''
   return pool.key .. 'idem:' .. redis.sha1hex(#customer .. ' ' .. customer .. job.idempotency)
