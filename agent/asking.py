@@ -66,6 +66,22 @@ class Asking:
         self._left = askable - {chosen}
         return chosen
 
+    def is_first(self, pool: str) -> bool:
+        """Does it ask this pool first when it is free again?"""
+        return pool == self._pools[0]
+
+    def asks_with(self, pool: str, now_s: float) -> bool:
+        """Let its next claim, to this pool, go out with another call; False: a claim is out."""
+        if self._claim.is_out:
+            return False
+        self._left = set(self._pools) - {pool}
+        self._claim.want(now_s)
+        return self._claim.start(now_s)
+
+    def was_not_asked(self) -> None:
+        """The call that the claim went with said nothing about it."""
+        self._claim.succeeded()
+
     def found_nothing(self, now_s: float, dice: Dice) -> None:
         """The pool had no job: on to the next one, or rest until woken."""
         self._claim.succeeded()

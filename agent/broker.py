@@ -6,7 +6,7 @@ Every call may be repeated when its answer was lost. Calls raise `Unavailable` w
 from collections.abc import Sequence
 from typing import Protocol
 
-from shared.store.workers import Finish, Signal
+from shared.store.workers import Answer, Finish, Notice
 from shared.wire.states import FailureClass
 from shared.wire.worker import AgentFacts, Claimed, Heartbeat, HeartbeatAnswer, WorkerFacts
 
@@ -24,8 +24,8 @@ class Broker(Protocol):
         """
         ...
 
-    async def wait(self, pools: Sequence[str], agent_id: str, *, timeout_s: float) -> list[tuple[str, Signal, str]]:
-        """Signals `(pool, signal, id)` for the agent; empty after `timeout_s` without one."""
+    async def wait(self, pools: Sequence[str], agent_id: str, *, timeout_s: float) -> list[Notice]:
+        """Signals `(pool, signal, id)` and handed jobs for the agent; empty after `timeout_s` without one."""
         ...
 
     async def claim(self, pool: str, worker_id: str) -> Claimed | None:
@@ -38,6 +38,12 @@ class Broker(Protocol):
 
     async def complete(self, pool: str, job_id: str, fence: int, worker_id: str, *, result: bytes) -> Finish:
         """Finish the job with its result, JSON text."""
+        ...
+
+    async def complete_and_claim(
+        self, pool: str, job_id: str, fence: int, worker_id: str, *, result: bytes
+    ) -> tuple[Finish, Answer]:
+        """The same, and the answer to the worker's next claim, in one call."""
         ...
 
     async def fail(

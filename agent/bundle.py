@@ -12,7 +12,7 @@ from typing import Any
 
 from shared.errors import MusterError, NotFound
 from shared.store.connection import Store
-from shared.store.workers import UNREGISTERED, Answer, Finish, Finished, Workers
+from shared.store.workers import UNREGISTERED, Answer, Finish, Finished, Park, Workers
 from shared.tasks import end_tasks
 from shared.wire.worker import Claimed
 
@@ -33,12 +33,22 @@ class _Wanted:
     #: sends off what came meanwhile
     flight: "asyncio.Task[None] | None" = None
 
+    def finish(self, finished: Finished) -> "asyncio.Future[Finish]":
+        """Its answer, when the call that it goes with is back."""
+        answer: asyncio.Future[Finish] = asyncio.get_running_loop().create_future()
+        self.finished.append((finished, answer))
+        return answer
+
+    def claim(self, worker_id: str) -> "asyncio.Future[Answer]":
+        """Its answer, when the call that it goes with is back."""
+        return self.claims.setdefault(worker_id, asyncio.get_running_loop().create_future())
+
 
 class Bundle(Workers):
     """The agent's broker on a store of its own."""
 
     def __init__(self, store: Store) -> None:
-        super().__init__(store)
+        super().__init__(store, park=Park.HANDED)
         self._wanted: dict[str, _Wanted] = {}
         self._is_closed = False
 
@@ -46,7 +56,7 @@ class Bundle(Workers):
         """The best job for the worker; None: nothing, and it is parked. Raises: NotFound, when it isn't registered."""
         wanted = self._wanted.setdefault(pool, _Wanted())
         if wanted.is_out:
-            got = await wanted.claims.setdefault(worker_id, asyncio.get_running_loop().create_future())
+            got = await wanted.claim(worker_id)
         else:
             got = (await self._alone(pool, wanted, [], [worker_id]))[1][worker_id]
         if got is UNREGISTERED:
@@ -59,9 +69,19 @@ class Bundle(Workers):
         finished = Finished(job_id, fence, worker_id, result.decode())
         if not wanted.is_out:
             return (await self._alone(pool, wanted, [finished], []))[0][0]
-        answer: asyncio.Future[Finish] = asyncio.get_running_loop().create_future()
-        wanted.finished.append((finished, answer))
-        return await answer
+        return await wanted.finish(finished)
+
+    async def complete_and_claim(
+        self, pool: str, job_id: str, fence: int, worker_id: str, *, result: bytes
+    ) -> tuple[Finish, Answer]:
+        """The same, and what its worker's next claim is answered, in one call."""
+        wanted = self._wanted.setdefault(pool, _Wanted())
+        finished = Finished(job_id, fence, worker_id, result.decode())
+        if not wanted.is_out:
+            words, got = await self._alone(pool, wanted, [finished], [worker_id])
+            return words[0], got[worker_id]
+        word, answer = wanted.finish(finished), wanted.claim(worker_id)
+        return await word, await answer
 
     async def _alone(
         self, pool: str, wanted: _Wanted, finished: list[Finished], worker_ids: list[str]

@@ -1,6 +1,7 @@
 """The agent in one pool: is it registered there, and when does it say that it lives? Pure.
 
-- A heartbeat every quarter of the lease; brought forward by progress, at most one a second; at once when nudged.
+- A heartbeat every quarter of the lease; brought forward by progress, at most one a second; at once when nudged; soon
+  when a job came with the wake.
 - No heartbeat before the store knows the agent.
 """
 
@@ -17,6 +18,8 @@ DEFAULT_LEASE_S = 20.0
 BEATS_PER_LEASE = 4
 #: progress brings a heartbeat forward, but never closer than this to the one before, in seconds
 PROGRESS_GAP_S = 1.0
+#: a job that came with the wake is named by a heartbeat so soon, in seconds: the store gives it a second
+CONFIRM_S = 0.2
 #: the longest back-off of a heartbeat, in seconds: a short outage must not cost a lease
 BEAT_BACKOFF_CAP_S = 2.0
 
@@ -61,6 +64,10 @@ class Membership:
     def hasten(self, now_s: float) -> None:
         """There is progress to carry."""
         self.pulse.want(max(now_s, self.pulse.made_at_s + PROGRESS_GAP_S))
+
+    def confirm(self, now_s: float) -> None:
+        """The store handed a job over, and wants to hear of it soon; many end before."""
+        self.pulse.want(now_s + CONFIRM_S)
 
     def beat_answered(self) -> None:
         """The heartbeat arrived."""

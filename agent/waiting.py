@@ -1,14 +1,19 @@
-"""Listens for the store's wakes over all pools, for ever. An outage is waited for; a lost wake costs a poll, no job."""
+"""Listens for the store's wakes over all pools, for ever. An outage is waited for; a lost wake costs a poll, no job.
+
+- A job that comes with a wake is taken as it is only if somebody listened when it was sent. What lay there when a wait
+  began, after an outage or a restart, may be old: the worker asks, and is told what it holds.
+"""
 
 from collections.abc import Callable, Sequence
 
 from agent.alarm import Sleep
 from agent.backoff import Dice, delay_s
 from agent.broker import Broker
-from agent.events import Nudged, Woken
+from agent.events import Handed, Nudged, Woken
 from shared.errors import MusterError
 from shared.log import get
-from shared.store.workers import Signal
+from shared.store.workers import Notice, Signal
+from shared.wire.worker import Claimed
 
 __all__ = ["Listener"]
 
@@ -36,14 +41,14 @@ class Listener:
         self._sleep = sleep
         self._dice = dice
 
-    async def run(self, hear: Callable[[Woken | Nudged], None]) -> None:
+    async def run(self, hear: Callable[[Woken | Handed | Nudged], None]) -> None:
         """Tell every signal, until cancelled."""
-        failures = 0
+        failures, may_be_old = 0, True
         while True:
             try:
-                for signal in await self._broker.wait(self._pools, self._agent_id, timeout_s=WAIT_S):
-                    hear(_event(signal))
-                failures = 0
+                for notice in await self._broker.wait(self._pools, self._agent_id, timeout_s=WAIT_S):
+                    hear(_event(notice, may_be_old=may_be_old))
+                failures, may_be_old = 0, False
             except MusterError as error:
                 failures += 1
                 log.debug("wait.failed", error=error.detail, failures=failures)
@@ -51,9 +56,12 @@ class Listener:
                 failures += 1
                 log.exception("wait.failed", failures=failures)
             if failures:
+                may_be_old = True
                 await self._sleep(delay_s(failures, self._dice))
 
 
-def _event(signal: tuple[str, Signal, str]) -> Woken | Nudged:
-    pool, word, about = signal
+def _event(notice: Notice, *, may_be_old: bool) -> Woken | Handed | Nudged:
+    if isinstance(notice, Claimed):
+        return Woken(notice.pool, notice.worker_id) if may_be_old else Handed(notice)
+    pool, word, about = notice
     return Woken(pool, about) if word is Signal.JOB else Nudged(pool)

@@ -13,7 +13,8 @@ local DIGEST = '@DIGEST@'
 -- Bounds and defaults. Durations in milliseconds.
 local LIMITS = {
   lease_ms = 20000,             -- when the pool's settings say nothing
-  wake_follow_ms = 1000,        -- a wake that isn't followed by a claim passes on
+  wake_follow_ms = 1000,        -- a wake that isn't followed by a claim passes on; so does a job handed with one
+  hand_bytes = 65536,           -- a longer job isn't handed with the wake: its worker asks for it
   wake_list_ms = 60000,         -- an unread wake list is dropped
   cancel_grace_ms = 30000,      -- an active job is cancelled then, whatever its agent does
   retain_completed_ms = 86400000,

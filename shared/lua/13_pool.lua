@@ -47,7 +47,7 @@ do
       pool.read_at, remembered[key] = now, pool
     end
     if pool.now ~= now then pool.now, pool.now_text = now, int(now) end
-    pool.pairs, pool.amnesty_at_ms = nil, nil
+    pool.pairs, pool.amnesty_at_ms, pool.hands_off = nil, nil, nil
     return pool
   end
 

@@ -3,13 +3,17 @@
 -- - A worker is parked by the same call that found nothing for it: no wake can be lost between.
 -- - A wake takes the worker out of `parked`: two jobs never wake the same one.
 -- - A wake that isn't followed by a claim passes on.
+-- - A worker that was parked for it is handed a job with the wake: leased to it already, so that it needn't ask. The
+--   lease is as short as a wake's time; a heartbeat, or the job's end, follows it.
 
 do
-  -- worker:<id> says in `waits` whether it is parked ('parked') or was woken (for which job class).
+  -- worker:<id> says in `waits` whether it is parked ('parked'; 'open': and takes a job with the wake) or was woken
+  -- (for which job class).
+  local PARKED = {parked = true, open = true}
 
   -- Park a worker. `worker` = {id, class}.
-  function wake.park(pool, worker)
-    redis.call('HSET', pool.key .. 'worker:' .. worker.id, 'waits', 'parked')
+  function wake.park(pool, worker, is_open)
+    redis.call('HSET', pool.key .. 'worker:' .. worker.id, 'waits', is_open and 'open' or 'parked')
     redis.call('ZADD', pool.key .. 'parked:' .. worker.class, pool.now, worker.id)
     redis.call('ZADD', pool.key .. 'parked', 'NX', pool.now, worker.class)
   end
@@ -23,7 +27,7 @@ do
     return true
   end
 
-  -- Push a signal to an agent: 'job <worker>', 'cancel <job>' or 'command'.
+  -- Push a signal to an agent: 'job <worker>', 'run <msgpack>' (64_claim.lua), 'cancel <job>' or 'command'.
   function wake.signal(pool, agent_id, text)
     local key = pool.key .. 'wake:' .. agent_id
     redis.call('RPUSH', key, text)
@@ -31,7 +35,7 @@ do
   end
 
   local function load_worker(pool, id)
-    local record = read_fields(pool.key .. 'worker:' .. id, 'class', 'agent_id', 'identity', 'warm')
+    local record = read_fields(pool.key .. 'worker:' .. id, 'class', 'agent_id', 'identity', 'warm', 'waits')
     record.id = id
     return record.class and record or nil
   end
@@ -88,6 +92,13 @@ do
     return best_parked(pool, class.name, first, prefer.wish(pool, class, job))
   end
 
+  -- Tell the worker to claim a job of the class.
+  local function tell(pool, worker, job_class)
+    timers.at(pool, pool.now + LIMITS.wake_follow_ms, 'wake ' .. worker.id .. ' ' .. job_class)
+    redis.call('HSET', pool.key .. 'worker:' .. worker.id, 'waits', job_class)
+    wake.signal(pool, worker.agent_id, 'job ' .. worker.id)
+  end
+
   -- Wake one parked worker for a job of the class; answers whether one was woken. A class for which the first worker
   -- classes held nobody goes on in the next sweep, from rank `first` on.
   -- `job`: the record of the job it is for, where it is at hand; else the head's is read when it matters.
@@ -105,9 +116,12 @@ do
       return false
     end
     wake.unpark(pool, worker.class, worker.id)
-    timers.at(pool, pool.now + LIMITS.wake_follow_ms, 'wake ' .. worker.id .. ' ' .. job_class)
-    redis.call('HSET', pool.key .. 'worker:' .. worker.id, 'waits', job_class)
-    wake.signal(pool, worker.agent_id, 'job ' .. worker.id)
+    local handed = worker.waits == 'open' and not pool.hands_off and claims.hand(pool, worker.id)
+    if not handed then
+      tell(pool, worker, job_class)
+    elseif handed ~= job_class then -- there was a better job for it
+      timers.soon(pool, 'look ' .. job_class .. ' 0')
+    end
     return true
   end
 
@@ -130,7 +144,7 @@ do
 
   -- The worker claims: it is parked no more.
   function wake.claims(pool, worker)
-    if worker.waits ~= 'parked' then return end
+    if not PARKED[worker.waits] then return end
     redis.call('HDEL', pool.key .. 'worker:' .. worker.id, 'waits')
     wake.unpark(pool, worker.class, worker.id)
   end
@@ -139,10 +153,18 @@ do
   -- for another class leaves that job to the next.
   function wake.followed(pool, worker, job_class)
     local woken_for = worker.waits
-    if not woken_for or woken_for == 'parked' then return end
+    if not woken_for or PARKED[woken_for] then return end
     timers.drop(pool, 'wake ' .. worker.id .. ' ' .. woken_for)
     redis.call('HDEL', pool.key .. 'worker:' .. worker.id, 'waits')
     if job_class ~= woken_for and queue.head(pool, woken_for) then wake.one(pool, woken_for) end
+  end
+
+  -- The agent didn't follow a wake with a job: none of its workers is woken until it asks again.
+  function wake.distrust(pool, agent_id)
+    for _, worker_id in ipairs(workers.of(pool, agent_id)) do
+      local worker = load_worker(pool, worker_id)
+      if worker then wake.unpark(pool, worker.class, worker_id) end
+    end
   end
 
   -- Pass on a wake that nobody followed.

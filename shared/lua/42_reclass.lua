@@ -14,7 +14,10 @@ do
   function reclass.step(pool, name)
     local from = classes.job(pool, name)
     local first = redis.call('ZRANGE', pool.key .. 'waiting:' .. name, 0, LIMITS.reclass - 1)
+    local before = pool.hands_off
+    pool.hands_off = true -- who is woken asks when all these are in their places
     for _, member in ipairs(first) do move_job(pool, from, member) end
+    pool.hands_off = before
     queue.refresh(pool, name)
   end
 end

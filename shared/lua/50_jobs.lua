@@ -6,7 +6,7 @@ do
   --   state, service, class, priority, seq, order, fence, attempts, max_attempts, submitted_at_ms, timeout_ms, step,
   --   worker_id, session, claimed_at_ms, lease_ms, timeout_at_ms, finished_at_ms, stall_ms, stall_at_ms, due_at_ms,
   --   delay_ms, expires_at_ms, retention_ms, unworkable_after_ms, cancel_at_ms, failure_class, message, reaped, ended,
-  --   progress, open, has_dependants, prefers, customer_id, workflow, expires_in_ms
+  --   progress, open, has_dependants, prefers, customer_id, workflow, expires_in_ms, follow_at_ms
 
   local FINAL = {completed = true, failed = true, cancelled = true}
   local WAITING = {blocked = true, scheduled = true, pending = true}
@@ -145,8 +145,9 @@ do
 
   -- Watch an active job: its timer stands at the nearest of the lease's end and its deadlines; at which of them it
   -- stands tells `jobs.deadline_at`. While a result is delivered only the lease and a cancel's grace count.
-  function jobs.watch(pool, job, is_delivering)
-    local at = pool.now + job.lease_ms
+  -- `first_at`: by when the worker must be heard of first.
+  function jobs.watch(pool, job, is_delivering, first_at)
+    local at = math.min(pool.now + job.lease_ms, first_at or math.huge)
     if job.cancel_at_ms then at = math.min(at, job.cancel_at_ms + LIMITS.cancel_grace_ms) end
     if not is_delivering then
       at = math.min(at, job.timeout_at_ms)
@@ -155,11 +156,13 @@ do
     timers.at(pool, at, 'lease ' .. job.id)
   end
 
-  -- What ended when an active job's timer went off: 'cancelled', 'timeout', 'stalled' or 'lease'.
+  -- What ended when an active job's timer went off: 'cancelled', 'timeout', 'stalled', 'wake' (it was handed over, and
+  -- nobody followed) or 'lease'.
   function jobs.deadline_at(job, at)
     if job.cancel_at_ms and at == job.cancel_at_ms + LIMITS.cancel_grace_ms then return 'cancelled' end
     if at == job.timeout_at_ms then return 'timeout' end
     if at == job.stall_at_ms then return 'stalled' end
+    if at == job.follow_at_ms then return 'wake' end
     return 'lease'
   end
 

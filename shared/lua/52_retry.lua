@@ -47,6 +47,15 @@ do
     events.job(pool, 'retrying', job, why)
   end
 
+  -- The worker that was handed the job didn't follow: to the next one, no attempt spent.
+  function retry.pass_on(pool, job)
+    if job.cancel_at_ms then return jobs.finish_active(pool, job, 'cancelled') end
+    local agent_id = redis.call('HGET', pool.key .. 'worker:' .. job.worker_id, 'agent_id')
+    if agent_id then wake.distrust(pool, agent_id) end
+    job.reaped = job.fence
+    jobs.give_back(pool, job, {event = 'released', is_unspent = true})
+  end
+
   -- The holder fell silent: back to its old place if attempts remain.
   function retry.reap(pool, job)
     if job.cancel_at_ms then return jobs.finish_active(pool, job, 'cancelled') end

@@ -32,9 +32,9 @@ do
   function TIMERS.lease(pool, id, at)
     with_job(pool, id, is_active, function(job)
       local ended = jobs.deadline_at(job, at)
-      if ended ~= 'lease' then return end_attempt(pool, job, ended) end
-      if not pool.amnesty_at_ms then return retry.reap(pool, job) end
-      timers.at(pool, pool.amnesty_at_ms, 'lease ' .. id)
+      if ended ~= 'lease' and ended ~= 'wake' then return end_attempt(pool, job, ended) end
+      if pool.amnesty_at_ms then return timers.at(pool, pool.amnesty_at_ms, 'lease ' .. id) end
+      if ended == 'wake' then retry.pass_on(pool, job) else retry.reap(pool, job) end
     end)
   end
 

@@ -29,7 +29,7 @@ local function muster_complete(keys, args)
 end
 
 -- muster_next: finish jobs and claim the next ones in one call, for an agent whose workers end jobs all the time.
--- ARGV  1: '1' to park a worker for which there is nothing, else '0', 2: the finished jobs, a msgpack list of
+-- ARGV  1: whether to park, as of muster_claim, 2: the finished jobs, a msgpack list of
 --       {job id, fence, worker id, result (JSON)}, 3: the claiming workers as of muster_claim
 -- Answers {'OK', {word per finished job}, answer per claim ...}
 local function read_finished(text)
@@ -47,7 +47,7 @@ local function muster_next(keys, args)
   local pool, finished, asked, words = pools.open(keys), read_finished(args[2]), claims.read(args[3]), {}
   for i = 1, #finished do words[i] = complete(pool, unpack(finished[i])) end
   sweep.urgent(pool)
-  return claims.answer(pool, asked, args[1] == '1', {'OK', words})
+  return claims.answer(pool, asked, args[1], {'OK', words})
 end
 
 -- The job if the caller holds it; else nil and the answer: OK when it ended this very attempt before.

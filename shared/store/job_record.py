@@ -63,6 +63,8 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
     #: id of its workflow
     workflow: str | None = None
     expires_in_ms: int | None = None
+    #: by when the worker that was handed it must be heard of first
+    follow_at_ms: int | None = None
 
 
 _DECODER = msgspec.msgpack.Decoder(JobRecord)

@@ -5,7 +5,7 @@ Every call may be repeated when its answer was lost: the second one says the sam
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from enum import Enum, StrEnum
+from enum import Enum, IntEnum, StrEnum
 from typing import Any, Literal
 
 import msgspec
@@ -18,7 +18,7 @@ from shared.wire.fault import InvalidDocument
 from shared.wire.states import FailureClass
 from shared.wire.worker import AgentFacts, Claimed, Heartbeat, HeartbeatAnswer, JobVerdict, WorkerFacts
 
-__all__ = ["UNREGISTERED", "Answer", "Finish", "Finished", "Signal", "Workers"]
+__all__ = ["UNREGISTERED", "Answer", "Finish", "Finished", "Notice", "Park", "Signal", "Workers"]
 
 #: a wait is asked anew after this, so that a dead connection is noticed, in seconds
 LONGEST_WAIT_S = 30.0
@@ -27,6 +27,9 @@ ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 #: workers that claim in one call
 CLAIMS_PER_CALL = 32
+
+#: the first word of an element that is a job: leased to the worker, who must be heard of within a second
+RUN = b"run"
 
 #: signals taken from a wake list at once
 SIGNALS_PER_WAIT = 100
@@ -41,6 +44,17 @@ class Finish(StrEnum):
     STALE = "STALE"
     #: accepted, and the worker is suspended for the job's service
     SUSPENDED = "SUSPENDED"
+
+
+class Park(IntEnum):
+    """What becomes of a worker whose claim finds nothing."""
+
+    #: it asks again by itself
+    NOT = 0
+    #: it is told when there is a job for it
+    TOLD = 1
+    #: it is handed the job when there is one: leased to it already; a job that is too long to be sent is told
+    HANDED = 2
 
 
 class Signal(StrEnum):
@@ -62,6 +76,9 @@ class Unregistered(Enum):
 
 UNREGISTERED = Unregistered.UNREGISTERED
 
+#: what an agent that waits is told: (pool, signal, about whom), or the job it is handed
+Notice = tuple[str, Signal, str] | Claimed
+
 #: what a claim can be answered: a job, nothing, or `UNREGISTERED`
 Answer = Claimed | None | Literal[Unregistered.UNREGISTERED]
 
@@ -79,8 +96,9 @@ class Finished(msgspec.Struct, frozen=True, array_like=True):
 class Workers:
     """The agent's side of the broker. The hub's link speaks the same methods for agents without a store address."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, *, park: Park = Park.TOLD) -> None:
         self._store = store
+        self._park = park
         self._waiting: Any = None
 
     async def register(self, pool: str, agent: AgentFacts, workers: Sequence[WorkerFacts]) -> int:
@@ -111,36 +129,36 @@ class Workers:
         """The agent says good-bye: it and its workers are gone; jobs it still holds go back unharmed."""
         await self._store.call("deregister", pool, agent_id)
 
-    async def claim_each(self, pool: str, worker_ids: Sequence[str], *, park: bool = True) -> dict[str, Answer]:
+    async def claim_each(self, pool: str, worker_ids: Sequence[str]) -> dict[str, Answer]:
         """What each of these workers of one agent got: a job, None (nothing, parked), or `UNREGISTERED`. One call."""
-        return await self._claim_all(pool, dict.fromkeys(worker_ids, 0), park=park)
+        return await self._claim_all(pool, dict.fromkeys(worker_ids, 0))
 
     async def next(
-        self, pool: str, finished: Sequence[Finished], worker_ids: Sequence[str], *, park: bool = True
+        self, pool: str, finished: Sequence[Finished], worker_ids: Sequence[str]
     ) -> tuple[list[Finish], dict[str, Answer]]:
         """Complete these jobs and claim for these workers in one call: `complete` of each, then `claim_each`."""
         claims = [(worker_id, 0) for worker_id in worker_ids]
-        answer = await self._store.call("next", pool, int(park), _packed(finished), _packed(claims))
+        answer = await self._store.call("next", pool, int(self._park), _packed(finished), _packed(claims))
         got, left = _sorted_out(pool, worker_ids, answer[2:])
         if left:
-            got |= await self._claim_all(pool, left, park=park)
+            got |= await self._claim_all(pool, left)
         return [Finish(word.decode()) for word in answer[1]], got
 
-    async def _claim_all(self, pool: str, left: Mapping[str, int], *, park: bool) -> dict[str, Answer]:
+    async def _claim_all(self, pool: str, left: Mapping[str, int]) -> dict[str, Answer]:
         """`left`: worker → cursor. Asks again for those whose call ran out of work."""
         got: dict[str, Answer] = {}
         while left:
             asked = list(left)[:CLAIMS_PER_CALL]
             later = {worker_id: cursor for worker_id, cursor in left.items() if worker_id not in asked}
             claims = [(worker_id, left[worker_id]) for worker_id in asked]
-            answer = await self._store.call("claim", pool, int(park), _packed(claims))
+            answer = await self._store.call("claim", pool, int(self._park), _packed(claims))
             some, more = _sorted_out(pool, asked, answer[1:])
             got |= some
             left = later | more
         return got
 
-    async def wait(self, pools: Sequence[str], agent_id: str, *, timeout_s: float) -> list[tuple[str, Signal, str]]:
-        """Signals `(pool, signal, id)` for the agent, all that are there; empty after `timeout_s` without one.
+    async def wait(self, pools: Sequence[str], agent_id: str, *, timeout_s: float) -> list[Notice]:
+        """Signals `(pool, signal, id)` and handed jobs for the agent, all there are; empty after `timeout_s` without.
 
         `id` is the worker to claim for, or the job to cancel. Uses a connection of its own.
         """
@@ -149,7 +167,7 @@ class Workers:
         wait_s = min(timeout_s, LONGEST_WAIT_S)
         async with translated():
             answer = await client.execute_command("BLMPOP", wait_s, len(keys), *keys, "LEFT", "COUNT", SIGNALS_PER_WAIT)
-        return [] if answer is None else [_signal(pool_of(answer[0].decode()), text) for text in answer[1]]
+        return [] if answer is None else [_notice(pool_of(answer[0].decode()), text) for text in answer[1]]
 
     async def heartbeat(self, pool: str, beat: Heartbeat) -> HeartbeatAnswer:
         """Extend the leases of all held jobs, deliver progress, learn of cancels and commands."""
@@ -249,7 +267,7 @@ def _sorted_out(
     return got, more
 
 
-def _claimed(pool: str, worker_id: str, answer: list[Any]) -> Claimed:
+def _claimed(pool: str, worker_id: str, answer: Sequence[Any]) -> Claimed:
     _, job_id, fence, attempt, lease_ms, spec, payload = answer
     return Claimed(
         job_id=job_id.decode(),
@@ -263,9 +281,39 @@ def _claimed(pool: str, worker_id: str, answer: list[Any]) -> Claimed:
     )
 
 
-def _signal(pool: str, text: bytes) -> tuple[str, Signal, str]:
-    word, _, about = text.decode().partition(" ")
-    return pool, Signal(word), about.partition(" ")[0]
+class _Handed(msgspec.Struct, frozen=True, array_like=True):
+    """A job as it comes with the wake."""
+
+    worker_id: str
+    job_id: str
+    fence: int
+    attempt: int
+    lease_ms: int
+    spec: str
+    payload: str
+
+
+_handed = msgspec.msgpack.Decoder(_Handed).decode
+
+
+def _notice(pool: str, signal: bytes) -> Notice:
+    word, _, about = signal.partition(b" ")
+    if word == RUN:
+        return _job_of(pool, _handed(about))
+    return pool, Signal(word.decode()), about.decode().partition(" ")[0]
+
+
+def _job_of(pool: str, handed: _Handed) -> Claimed:
+    return Claimed(
+        job_id=handed.job_id,
+        pool=pool,
+        worker_id=handed.worker_id,
+        fence=handed.fence,
+        attempt=handed.attempt,
+        lease_ms=handed.lease_ms,
+        spec=msgspec.json.decode(handed.spec, type=dict),
+        payload=handed.payload.encode(),
+    )
 
 
 def _finish(answer: list[Any]) -> Finish:

@@ -38,7 +38,7 @@ class Machine(RuleBasedStateMachine):
 
     @initialize(number=numbers, agents=st.sampled_from([3, 3, 2, 1, 0]))
     def begin(self, number: int, agents: int) -> None:
-        self.play = Play(self.calls, documents_of_all(random.Random(number)), agents)
+        self.play = Play(self.calls, documents_of_all(random.Random(number)), agents, park=1 + number % 2)
 
     @rule(number=numbers)
     def step(self, number: int) -> None:

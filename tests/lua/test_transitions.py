@@ -170,7 +170,7 @@ def operator(function: str, *more: Any) -> Callable[[Scene], list[Any]]:
 
 
 def claim_by(worker: str) -> Callable[[Scene], list[Any]]:
-    return lambda scene: scene.calls.claim(worker, park=False)[:2]
+    return lambda scene: scene.calls.claim(worker, park=0)[:2]
 
 
 def beat(scene: Scene) -> list[Any]:

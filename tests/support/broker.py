@@ -12,7 +12,7 @@ from shared.store.events import Events
 from shared.store.fleet import Fleet
 from shared.store.jobs import Jobs, PreparedJob
 from shared.store.library import join
-from shared.store.workers import UNREGISTERED, Workers
+from shared.store.workers import UNREGISTERED, Park, Workers
 from shared.wire.compiled import compile_job
 from shared.wire.job import JobRequest
 from shared.wire.states import JobState
@@ -37,6 +37,7 @@ class Broker:
         self.store = store
         self.jobs = Jobs(store)
         self.workers = Workers(store)
+        self._parking = {park: Workers(store, park=park) for park in Park}
         self.fleet = Fleet(store)
         self.events = Events(store)
         self.now_ms = 1_000_000
@@ -85,8 +86,8 @@ class Broker:
         self._number += 1
         return prepared(f"{POOL}-{self._number:026d}", service, **fields)
 
-    async def claim(self, worker_id: str = "a", *, park: bool = True) -> Claimed | None:
-        claimed = (await self.workers.claim_each(POOL, [worker_id], park=park))[worker_id]
+    async def claim(self, worker_id: str = "a", *, park: Park = Park.TOLD) -> Claimed | None:
+        claimed = (await self._parking[park].claim_each(POOL, [worker_id]))[worker_id]
         if claimed is UNREGISTERED:
             raise NotFound(f"worker {worker_id} isn't registered", code="worker_unknown")
         return claimed
@@ -119,7 +120,7 @@ class Broker:
     async def signals(self, agent_id: str = "a") -> list[str]:
         """What was pushed to the agent since the last look."""
         key = f"muster:{{{POOL}}}:wake:{agent_id}"
-        return [text.decode() for text in await self.store.client.lpop(key, 1000) or []]
+        return [text.decode(errors="surrogateescape") for text in await self.store.client.lpop(key, 1000) or []]
 
     async def happened(self) -> list[str]:
         """Types of all events so far."""

@@ -10,7 +10,7 @@ from shared.store.library import join
 from shared.wire.compiled import CompiledWorker
 from tests.support.broker import CLOCK_KEY, CLOCK_LINE, POOL, TEST_CLOCK
 
-__all__ = ["START_MS", "Calls", "claims", "finished", "registration"]
+__all__ = ["START_MS", "Calls", "claims", "finished", "handed", "registration"]
 
 START_MS = 1_000_000
 
@@ -76,16 +76,16 @@ class Calls:
         arguments = [argument for name, worker in workers.items() for argument in registration(name, worker)]
         return self.call("register", agent_id, session, "{}", len(workers), *arguments)
 
-    def claim(self, worker_id: str, *, park: bool = True) -> list[Any]:
+    def claim(self, worker_id: str, *, park: int = 1) -> list[Any]:
         """The answer of one worker's claim, after as many calls as it takes."""
-        return self.go_on(worker_id, self.call("claim", int(park), claims((worker_id, 0)))[1], park=park)
+        return self.go_on(worker_id, self.call("claim", park, claims((worker_id, 0)))[1], park=park)
 
-    def go_on(self, worker_id: str, answer: list[Any], *, park: bool = True) -> list[Any]:
+    def go_on(self, worker_id: str, answer: list[Any], *, park: int = 1) -> list[Any]:
         """What a claim is answered in the end that was answered `answer`."""
         for _ in range(MOST_CALLS):
             if answer[0] != "MORE":
                 return answer
-            answer = self.call("claim", int(park), claims((worker_id, answer[1])))[1]
+            answer = self.call("claim", park, claims((worker_id, answer[1])))[1]
         raise AssertionError("a claim never ends")
 
     def signals(self, agent_id: str) -> list[str]:
@@ -97,6 +97,12 @@ class Calls:
 def claims(*asked: tuple[str, int]) -> bytes:
     """The argument that asks for (worker, cursor)."""
     return msgspec.msgpack.encode(asked)
+
+
+def handed(signal: str) -> tuple[str, str, int, int]:
+    """Worker, job, fence and attempt of a signal `run ...`."""
+    worker, job_id, fence, attempt, *_ = msgspec.msgpack.decode(signal[4:].encode(errors="surrogateescape"))
+    return worker, job_id, fence, attempt
 
 
 def finished(*jobs: tuple[str, int, str]) -> bytes:

@@ -19,6 +19,7 @@ FINAL = {"completed", "failed", "cancelled"}
 WAITING = {"blocked", "scheduled", "pending"}
 
 LEASE_MS = 20_000
+FOLLOW_MS = 1_000
 CANCEL_GRACE_MS = 30_000
 REGISTERED_MS = 600_000
 RETAIN_MS = {"completed": 86_400_000, "failed": 604_800_000, "cancelled": 604_800_000}
@@ -47,6 +48,8 @@ class Job:
     reaped: int = 0
     ended: int = 0
     lease_at: int = 0
+    #: by when who was handed it must be heard of first
+    follow_at: int | None = None
     timeout_at: int = 0
     stall_at: int | None = None
     cancel_at: int | None = None
@@ -166,18 +169,30 @@ class Model:
         worker = self.workers.get(worker_id)
         if worker is None:
             return "UNKNOWN", None
-        if worker.draining:
-            return "DRAINING", None
         held = self.held_by(worker_id)
         if held and held.session == worker.session:
+            self._watch(held, delivering=False)
             return "CLAIMED", held
         if held:
             self._reap(held)
+        if worker.draining:
+            return "DRAINING", None
         for job in self.queue(worker):
             if job.expires_at is None or job.expires_at > self.now:
                 return "CLAIMED", self._lease(job, worker)
             self._finish(job, "failed", "expired")
         return "EMPTY", None
+
+    def handed(self, worker_id: str, job_id: str) -> Job:
+        """The library leased the job to a parked worker; it may, or an AssertionError."""
+        worker, job = self.workers[worker_id], self.jobs[job_id]
+        assert not worker.draining
+        assert self.held_by(worker_id) is None, f"{worker_id} is busy"
+        assert job in self.queue(worker), f"{job_id} isn't for {worker_id}"
+        self._lease(job, worker)
+        job.follow_at = self.now + FOLLOW_MS
+        job.lease_at = min(job.lease_at, job.follow_at)
+        return job
 
     def held_by(self, worker_id: str) -> Job | None:
         held = [job for job in self.jobs.values() if job.state == "active" and job.worker == worker_id]
@@ -186,6 +201,7 @@ class Model:
     def _lease(self, job: Job, worker: Worker) -> Job:
         job.state, job.worker, job.session, job.failure = "active", worker.id, worker.session, None
         job.fence, job.attempts, job.reaped, job.ended = job.fence + 1, job.attempts + 1, 0, 0
+        job.follow_at = None
         job.timeout_at = self.now + int(job.spec["timeout_s"] * 1000)
         job.stall_at = self.now + int(job.spec["stall_s"] * 1000) if "stall_s" in job.spec else None
         self._watch(job, delivering=False)
@@ -410,6 +426,9 @@ class Model:
             self._after_failure(job, "timeout" if at == job.timeout_at else "stalled")
         elif self.amnesty_at > self.now:
             job.lease_at = self.amnesty_at
+        elif at == job.follow_at:
+            self._give_back(job)
+            job.reaped = job.fence if job.state == "pending" else 0
         else:
             self._reap(job)
 

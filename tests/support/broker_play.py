@@ -12,7 +12,7 @@ from shared.wire.compiled import CompiledWorker, compile_job, compile_worker
 from shared.wire.job import JobRequest
 from shared.wire.worker import WorkerFacts
 from tests.support.broker import POOL, prepared
-from tests.support.broker_calls import Calls, claims, finished
+from tests.support.broker_calls import Calls, claims, finished, handed
 from tests.support.broker_invariants import Dump, History, check, dumped
 from tests.support.broker_model import FINAL, Job, Model
 
@@ -78,8 +78,9 @@ def compiled_worker(name: str, documents: tuple[dict[str, Any], dict[str, Any]])
 class Play:
     """Each public method does one thing to the library and to the model, and compares the answers."""
 
-    def __init__(self, calls: Calls, documents: list[Any], count: int) -> None:
+    def __init__(self, calls: Calls, documents: list[Any], count: int, *, park: int = 1) -> None:
         self.calls = calls
+        self.park = park
         calls.reset()
         self.model = Model(self.calls.now_ms)
         self.history = History()
@@ -98,6 +99,16 @@ class Play:
         """Both sides do all that is due. A call that sweeps has kept the clock of calls before."""
         self.calls.sweep()
         self.model.sweep()
+        self._take_handed()
+
+    def _take_handed(self) -> None:
+        """Jobs that the library leased to parked workers by itself."""
+        for signal in [signal for agent in AGENTS for signal in self.calls.signals(agent)]:
+            if signal.startswith("run "):
+                worker, job_id, fence, attempt = handed(signal)
+                job = self.model.handed(worker, job_id)
+                assert (job.fence, job.attempts) == (fence, attempt)
+                self.held.append((job_id, fence, worker))
 
     def _job(self, pick: int) -> Job | None:
         jobs = list(self.model.jobs.values())
@@ -144,6 +155,7 @@ class Play:
         assert wanted[0] in {"CREATED", "EXISTING"} if answer[0] == "OK" else answer[0] == wanted[0], answer
         if answer[0] == "OK":
             assert tuple(answer[1:3]) == wanted
+            self._take_handed()
 
     # -------------------------------------------------------------------------------------------------------- claim
     def everybody_claims(self) -> None:
@@ -159,7 +171,7 @@ class Play:
     def claim(self, worker: str) -> None:
         self._hear(worker)
         self._settle()
-        self._compare_claim(worker, self.calls.claim(worker))
+        self._compare_claim(worker, self.calls.claim(worker, park=self.park))
 
     def _hear(self, worker: str) -> None:
         """Who claims has been heard of."""
@@ -181,11 +193,12 @@ class Play:
             return
         self._hear(worker)
         self._settle()
-        answer = self.calls.call("next", 1, finished(held), claims((worker, 0)))
+        answer = self.calls.call("next", self.park, finished(held), claims((worker, 0)))
         assert answer[1] == [self.model.complete(*held)]
         self.model.sweep()
-        self._compare_claim(worker, self.calls.go_on(worker, answer[2]))
-        self.calls.sweep()
+        self._take_handed()
+        self._compare_claim(worker, self.calls.go_on(worker, answer[2], park=self.park))
+        self._settle()
 
     # ------------------------------------------------------------------------------------------------ while it runs
     def heartbeat(self, agent: str, left_out: int, *, progress: bool, delivering: bool) -> None:
@@ -323,6 +336,7 @@ class Play:
 
     def look(self) -> None:
         """All is as the model says, and every invariant holds."""
+        self._take_handed()
         dump = dumped(self.calls)
         check(dump)
         self.history.see(self.calls, dump)
@@ -354,7 +368,7 @@ def _compiled(document: dict[str, Any]) -> Any:
 
 def played(calls: Calls, seed: int, script: Sequence[Step]) -> Exception | None:
     """What went wrong when these steps were done; None: nothing."""
-    play = Play(calls, documents_of_all(random.Random(seed)), 3 - seed % 4)
+    play = Play(calls, documents_of_all(random.Random(seed)), 3 - seed % 4, park=1 + seed // 4 % 2)
     try:
         for name, arguments in script:
             getattr(play, name)(**arguments)

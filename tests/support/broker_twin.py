@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from shared.errors import NotFound, Unavailable
-from shared.store.workers import Finish, Signal
+from shared.store.workers import UNREGISTERED, Answer, Finish, Signal
 from shared.wire.states import FailureClass
 from shared.wire.worker import (
     AgentFacts,
@@ -164,6 +164,15 @@ class BrokerTwin:
             job.state, job.result = "completed", msgspec.json.decode(result)
             job.completions += 1
             return Finish.OK
+
+    async def complete_and_claim(
+        self, pool: str, job_id: str, fence: int, worker_id: str, *, result: bytes
+    ) -> tuple[Finish, Answer]:
+        finish = await self.complete(pool, job_id, fence, worker_id, result=result)
+        try:
+            return finish, await self.claim(pool, worker_id)
+        except NotFound:
+            return finish, UNREGISTERED
 
     async def fail(
         self,

@@ -28,7 +28,7 @@ class Recorded(Bundle):
         self.strangers: set[str] = set()
 
     async def next(
-        self, pool: str, finished: Sequence[Finished], worker_ids: Sequence[str], *, park: bool = True
+        self, pool: str, finished: Sequence[Finished], worker_ids: Sequence[str]
     ) -> tuple[list[Finish], dict[str, Answer]]:
         self.calls.append(([one.job_id for one in finished], list(worker_ids)))
         await self.gate.wait()
@@ -55,6 +55,26 @@ async def test_a_call_goes_out_at_once_and_what_comes_meanwhile_goes_together(bu
     assert bundle.calls == [([], ["a"]), (["default-1"], ["b", "c"])]
     assert [task.result() for task in (first, *others)] == [claimed(name) for name in "abc"]
     assert done.result() is Finish.OK
+
+
+async def test_the_end_of_a_job_and_the_next_claim_are_one_call(bundle: Recorded) -> None:
+    bundle.gate.set()
+    ended = await bundle.complete_and_claim("default", "default-1", 1, "a", result=b"{}")
+    assert ended == (Finish.OK, claimed("a"))
+    assert bundle.calls == [(["default-1"], ["a"])]
+
+
+async def test_ends_with_claims_that_come_meanwhile_go_together(bundle: Recorded) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(bundle.claim("default", "x"))
+        await wait_until(lambda: bundle.calls, 1, "a call is out")
+        ends = [
+            tasks.create_task(bundle.complete_and_claim("default", f"default-{name}", 1, name, result=b"{}"))
+            for name in "ab"
+        ]
+        bundle.gate.set()
+    assert bundle.calls[1] == (["default-a", "default-b"], ["a", "b"])
+    assert [end.result() for end in ends] == [(Finish.OK, claimed(name)) for name in "ab"]
 
 
 async def test_a_call_holds_a_bounded_number(bundle: Recorded) -> None:

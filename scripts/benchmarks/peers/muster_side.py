@@ -1,7 +1,7 @@
 """Muster, through its own classes: the hub's `Jobs.submit`, the agent's `Bundle`.
 
 - One agent of 64 workers in one process: claim, run, complete; a worker that finds nothing is parked and waits for the
-  store's wake, as in `agent/`.
+  store's wake, with which a job comes, as in `agent/`.
 - Both run on uvloop, as hub and agent do.
 """
 
@@ -36,11 +36,11 @@ RESULT = b'{"values":{},"outputs":[]}'
 
 
 class Agent:
-    """The worker process. Each worker has an event that the store's wake sets."""
+    """The worker process. Each worker has a mailbox for what the store's wakes bring: a job, or None to ask for one."""
 
     def __init__(self, workers: Bundle) -> None:
         self._workers = workers
-        self._woken = {f"w{n}": asyncio.Event() for n in range(WORKERS)}
+        self._mail: dict[str, asyncio.Queue[Claimed | None]] = {f"w{n}": asyncio.Queue() for n in range(WORKERS)}
 
     async def run(self) -> None:
         """Work until the process is killed."""
@@ -48,12 +48,12 @@ class Agent:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._beat())
             tasks.create_task(self._listen())
-            for worker_id, woken in self._woken.items():
-                tasks.create_task(self._work(worker_id, woken))
+            for worker_id, mail in self._mail.items():
+                tasks.create_task(self._work(worker_id, mail))
 
     async def _register(self) -> None:
         facts = AgentFacts(AGENT, hostname="h", version="1", platform="linux-x86_64", pid=os.getpid(), started_at_ms=1)
-        await self._workers.register(POOL, facts, [WorkerFacts(name, {"services": [SERVICE]}) for name in self._woken])
+        await self._workers.register(POOL, facts, [WorkerFacts(name, {"services": [SERVICE]}) for name in self._mail])
 
     async def _beat(self) -> None:
         while True:
@@ -62,19 +62,25 @@ class Agent:
 
     async def _listen(self) -> None:
         while True:
-            for _, signal, about in await self._workers.wait([POOL], AGENT, timeout_s=WAIT_S):
-                if signal is Signal.JOB:
-                    self._woken[about].set()
+            for notice in await self._workers.wait([POOL], AGENT, timeout_s=WAIT_S):
+                if isinstance(notice, Claimed):
+                    self._mail[notice.worker_id].put_nowait(notice)
+                elif notice[1] is Signal.JOB:
+                    self._mail[notice[2]].put_nowait(None)
 
-    async def _work(self, worker_id: str, woken: asyncio.Event) -> None:
+    async def _work(self, worker_id: str, mail: asyncio.Queue[Claimed | None]) -> None:
+        claimed = await self._workers.claim(POOL, worker_id)
         while True:
-            woken.clear()
-            claimed = await self._workers.claim(POOL, worker_id)
-            if claimed is None:
-                await woken.wait()
-                continue
-            run(claimed)
-            await self._workers.complete(POOL, claimed.job_id, claimed.fence, worker_id, result=RESULT)
+            claimed = claimed or await mail.get() or await self._workers.claim(POOL, worker_id)
+            if claimed is not None:
+                run(claimed)
+                claimed = await self._end(claimed)
+
+    async def _end(self, claimed: Claimed) -> Claimed | None:
+        """The job is done; answers the worker's next one."""
+        ended = (claimed.job_id, claimed.fence, claimed.worker_id)
+        _, answer = await self._workers.complete_and_claim(POOL, *ended, result=RESULT)
+        return answer if isinstance(answer, Claimed) else None
 
 
 def run(claimed: Claimed) -> None:
