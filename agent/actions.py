@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from shared.wire.worker import Claimed, Heartbeat
 
-__all__ = ["Abort", "Action", "Beat", "Claim", "Deliver", "Register", "Release", "Run", "Stop"]
+__all__ = ["Abort", "Action", "Adopt", "Beat", "Claim", "Deliver", "Register", "Release", "Run", "Stop"]
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,14 @@ class Run:
 
 
 @dataclass(frozen=True)
+class Adopt:
+    """Take up an attempt that an earlier process of the agent began. Answers: as to `Run`."""
+
+    job_id: str
+    fence: int
+
+
+@dataclass(frozen=True)
 class Abort:
     """Stop the running attempt. Answer: `AttemptStopped`, or what came first."""
 
@@ -43,6 +51,8 @@ class Deliver:
 
     job_id: str
     fence: int
+    #: claim the worker's next job with the same call, where one call tells the outcome
+    claims_next: bool = False
 
 
 @dataclass(frozen=True)
@@ -68,4 +78,4 @@ class Stop:
     """The agent's life is over: end all tasks."""
 
 
-Action = Register | Claim | Run | Abort | Deliver | Release | Beat | Stop
+Action = Register | Claim | Run | Adopt | Abort | Deliver | Release | Beat | Stop

@@ -18,8 +18,9 @@ from agent.detect import Machine, agent_facts, worker_environment, worker_gpus, 
 from agent.gpu_care import Environments, GpuCare
 from agent.gpu_watch import GpuWatch
 from agent.held import Held, Phase
-from agent.hub_files import HubFiles
+from agent.hub_files import PART_BYTES, HubFiles
 from agent.inputs import Inputs
+from agent.journal import Begun, Journal
 from agent.lifecycle import Lifecycle
 from agent.loop import Loop, LoopParts
 from agent.offers import Offers
@@ -28,6 +29,7 @@ from agent.probes.gpu_reading import GpuLive
 from agent.recovery import Recovery
 from agent.services import are_named
 from agent.spool import Spool
+from agent.spool_room import SpoolRoom
 from agent.telemetry import Telemetry
 from agent.waiting import Listener
 from shared.client.connection import Connection
@@ -36,6 +38,7 @@ from shared.wire.worker import AgentFacts, WorkerFacts
 
 __all__ = ["Wiring", "assemble", "offers_of"]
 
+JOURNAL_FOLDER = "running"
 SPOOL_FOLDER = "spool"
 WORK_FOLDER = "work"
 
@@ -62,6 +65,10 @@ class Wiring:
     web: httpx2.AsyncClient
     #: locked for this process
     state_dir: Path
+    #: answers what its disk has free, in bytes; None: the disk is asked
+    free_bytes: Callable[[], int] | None = None
+    #: larger outputs are uploaded in parts of this size
+    part_bytes: int = PART_BYTES
     pid: int
     clock: Clock
     sleep: Sleep
@@ -97,23 +104,28 @@ async def assemble(wiring: Wiring) -> Loop:
     await offers.survey()
     spool = Spool(wiring.state_dir / SPOOL_FOLDER)
     unfinished = spool.unfinished()
-    files = HubFiles(wiring.hub)
+    journal = Journal(wiring.state_dir / JOURNAL_FOLDER, wiring.agent_id)
+    begun = journal.left({outcome.attempt for outcome in unfinished})
+    files = HubFiles(wiring.hub, wiring.part_bytes)
     environments = _environments(wiring)
-    attempts = _attempts(wiring, files, spool, environments)
+    attempts = _attempts(wiring, files, (journal, spool), environments)
     return Loop(
         LoopParts(
             agent=_agent_facts(wiring),
             pools=wiring.pools,
-            lifecycle=_lifecycle(wiring, unfinished),
+            lifecycle=_lifecycle(wiring, [*map(_owed, unfinished), *map(_under_way, begun)]),
             broker=wiring.broker,
             listener=Listener(wiring.broker, wiring.pools, wiring.agent_id, sleep=wiring.sleep, dice=wiring.dice),
             offers=offers,
             recovery=Recovery(wiring.suspensions, wiring.pools),
             attempts=attempts,
             delivery=Delivery(wiring.broker, files, spool, sleep=wiring.sleep, dice=wiring.dice),
+            room=SpoolRoom(wiring.config.spool_max_gb, wiring.config.spool_min_free_gb),
+            free_bytes=wiring.free_bytes or (lambda: shutil.disk_usage(wiring.state_dir).free),
             gpu_care=_gpu_care(wiring, offers, attempts, environments),
             telemetry=Telemetry(wiring.agent_id, lambda: (machine(), _live(wiring)), clock=wiring.clock),
             unfinished=unfinished,
+            begun=begun,
             clock=wiring.clock,
             sleep=wiring.sleep,
         )
@@ -124,14 +136,20 @@ def _agent_facts(wiring: Wiring) -> AgentFacts:
     return agent_facts(wiring.machine, agent_id=wiring.agent_id, pid=wiring.pid, started_at_ms=wiring.clock.now_ms())
 
 
-def _lifecycle(wiring: Wiring, unfinished: Sequence[Outcome]) -> Lifecycle:
+def _owed(outcome: Outcome) -> Held:
+    return Held(outcome.attempt, pool=outcome.pool, worker_id=outcome.worker_id, phase=Phase.DELIVERING)
+
+
+def _under_way(begun: Begun) -> Held:
+    return Held(begun.attempt, pool=begun.claimed.pool, worker_id=begun.claimed.worker_id, is_adopted=True)
+
+
+def _lifecycle(wiring: Wiring, resumed: Sequence[Held]) -> Lifecycle:
     return Lifecycle(
         wiring.agent_id,
         workers=list(worker_gpus(wiring.machine, wiring.agent_id)),
         pools=wiring.pools,
-        resumed=[
-            Held(one.attempt, pool=one.pool, worker_id=one.worker_id, phase=Phase.DELIVERING) for one in unfinished
-        ],
+        resumed=resumed,
         drain_timeout_s=wiring.config.drain_timeout_s,
         dice=wiring.dice,
     )
@@ -159,13 +177,15 @@ def _gpu_care(wiring: Wiring, offers: Offers, attempts: Attempts, environments: 
     )
 
 
-def _attempts(wiring: Wiring, files: HubFiles, spool: Spool, environments: Environments) -> Attempts:
+def _attempts(wiring: Wiring, files: HubFiles, kept: tuple[Journal, Spool], environments: Environments) -> Attempts:
+    journal, spool = kept
     work_folder = wiring.state_dir / WORK_FOLDER
     shutil.rmtree(work_folder, ignore_errors=True)
     return Attempts(
         connectors={connector.service: connector for connector in wiring.connectors},
         environments=environments,
         inputs=Inputs(files, wiring.web, sleep=wiring.sleep, dice=wiring.dice),
+        journal=journal,
         spool=spool,
         work_folder=work_folder,
         clock=wiring.clock,

@@ -1,10 +1,11 @@
-"""One attempt at one job: inputs, service, outputs, spool.
+"""One attempt at one job: journal, inputs, service, outputs, spool.
 
 It knows neither the store nor the life-cycle; it tells what happens and leaves an outcome in the spool.
 
 - Whatever a connector raises becomes an outcome: its own class for a `ServiceFault`, else `service`, with the trace in
   the log.
-- Only a cancelled attempt, or one whose outcome the disk doesn't take, leaves none.
+- Only a cancelled attempt, one that isn't adopted, or one whose outcome the disk doesn't take, leaves none.
+- It is in the journal before its service is asked, and until its outcome is in the spool, or until `forget`.
 - Where the service itself is at fault, its health check is asked at once: the store suspends sick workers sooner.
 - Its work folder is gone when it ends.
 """
@@ -14,14 +15,16 @@ import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from agent.connectors.base import Assignment, Connector, Finished, ServiceFault
+from agent.connectors.base import Assignment, Connector, Finished, NotAdopted, ServiceFault
 from agent.events import AttemptKey, ProgressMade, ServiceEnded
 from agent.inputs import Inputs
+from agent.journal import Begun, Journal
 from agent.offers import PROBE_LIMIT_S, probed
 from agent.outcome import Outcome
 from agent.result import fitted
@@ -29,7 +32,7 @@ from agent.spool import Spool, folder_name
 from agent.threads import to_the_end
 from shared.clock import Clock
 from shared.log import get
-from shared.wire.job import JobInput
+from shared.wire.job import JobInput, Progress
 from shared.wire.states import FailureClass
 from shared.wire.worker import Claimed
 
@@ -76,6 +79,7 @@ class Attempts:
         connectors: by service.
         environments: worker id → what its child processes get.
         inputs: fetches input files.
+        journal: keeps what is under way.
         spool: keeps outcomes.
         work_folder: on the spool's file system; each attempt has a folder in it.
         clock: for the log and the spool's order.
@@ -87,6 +91,7 @@ class Attempts:
         connectors: Mapping[str, Connector],
         environments: Mapping[str, Mapping[str, str]],
         inputs: Inputs,
+        journal: Journal,
         spool: Spool,
         work_folder: Path,
         clock: Clock,
@@ -94,6 +99,7 @@ class Attempts:
         self._connectors = connectors
         self._environments = environments
         self._inputs = inputs
+        self._journal = journal
         self._spool = spool
         self._work_folder = work_folder
         self._clock = clock
@@ -123,24 +129,55 @@ class Attempts:
         Raises:
             asyncio.CancelledError: the attempt was aborted, the service stopped; there is no outcome.
         """
-        attempt = AttemptKey(claimed.job_id, claimed.fence)
-        folder = self._work_folder / folder_name(attempt)
-        started_at_s = self._clock.monotonic_s()
         log.info("job.claimed", **_names(claimed), attempt=claimed.attempt)
+        begun = await to_the_end(self._journal.begin, claimed, self._clock.now_ms())
+        return await self._attempt(begun, tell, is_adopted=False)
+
+    async def adopt(self, begun: Begun, tell: Tell) -> Outcome | None:
+        """The spooled outcome of an attempt that an earlier process began; None also: it isn't adopted.
+
+        Args:
+            begun: the attempt.
+            tell: as of `run`.
+
+        Raises:
+            asyncio.CancelledError: as `run`.
+        """
+        log.info("job.taken_up", **_names(begun.claimed), attempt=begun.claimed.attempt, age_s=self._age_s(begun))
+        return await self._attempt(begun, tell, is_adopted=True)
+
+    async def forget(self, attempt: AttemptKey) -> None:
+        """The attempt is given back, or somebody else's: nobody takes it up any more."""
+        await to_the_end(self._journal.remove, attempt)
+
+    async def _attempt(self, begun: Begun, tell: Tell, *, is_adopted: bool) -> Outcome | None:
+        claimed = begun.claimed
+        folder = self._work_folder / folder_name(begun.attempt)
+        started_at_s = self._clock.monotonic_s() - self._age_s(begun)
         try:
-            ending = await self._ending(claimed, folder, tell)
-            tell(ServiceEnded(attempt))
+            ending = await self._ending(begun, folder, tell, is_adopted=is_adopted)
+            if ending is None:
+                return None
+            tell(ServiceEnded(begun.attempt))
             run_ms = round((self._clock.monotonic_s() - started_at_s) * 1000)
             log.info("job.ran", **_names(claimed), run_ms=run_ms, failed=ending.fault is not None)
             ending = replace(ending, run_ms=run_ms, is_unhealthy=await self._is_unhealthy(claimed, ending.fault))
-            return await to_the_end(self._spooled, claimed, ending, folder)
+            return await to_the_end(self._kept, claimed, ending, folder)
         finally:
             await to_the_end(shutil.rmtree, folder, ignore_errors=True)
 
-    async def _ending(self, claimed: Claimed, folder: Path, tell: Tell) -> _Ending:
+    def _age_s(self, begun: Begun) -> float:
+        return begun.age_s(self._clock.now_ms())
+
+    async def _ending(self, begun: Begun, folder: Path, tell: Tell, *, is_adopted: bool) -> _Ending | None:
+        """What the service did; None: the job isn't adopted."""
+        claimed = begun.claimed
         try:
             with self._condemnable(claimed):
-                return _Ending(await self._serve(claimed, folder, tell))
+                return _Ending(await self._serve(begun, folder, tell, is_adopted=is_adopted))
+        except NotAdopted as refusal:
+            log.warning("job.not_adopted", **_names(claimed), reason=refusal.reason)
+            return None
         except ServiceFault as fault:
             return _Ending(fault=fault)
         except Exception as error:  # the top of an attempt: whatever is wrong with one job must not end the agent
@@ -162,7 +199,7 @@ class Attempts:
                 raise
             raise ServiceFault(FailureClass.SERVICE, served.reason) from None
         finally:
-            del self._served[claimed.worker_id]
+            self._served.pop(claimed.worker_id, None)  # two that are adopted may be of one worker
 
     async def _is_unhealthy(self, claimed: Claimed, fault: ServiceFault | None) -> bool:
         """Does the service's health check fail, too?"""
@@ -171,21 +208,29 @@ class Attempts:
             return False
         return not (await probed(connector, PROBE_LIMIT_S)).healthy
 
-    async def _serve(self, claimed: Claimed, folder: Path, tell: Tell) -> Finished:
+    async def _serve(self, begun: Begun, folder: Path, tell: Tell, *, is_adopted: bool) -> Finished:
         """What the service says."""
-        service = str(claimed.spec["service"])
-        if service not in self._connectors:
-            raise ServiceFault(FailureClass.UNFIT, f"this worker doesn't offer the service {service!r}")
-        assignment = await self._assignment(claimed, folder)
-        attempt = AttemptKey(claimed.job_id, claimed.fence)
-        return await self._connectors[service].run(
-            assignment, lambda progress: tell(ProgressMade(attempt, msgspec.json.encode(progress)))
-        )
+        service = str(begun.claimed.spec["service"])
+        connector = self._connectors.get(service)
 
-    async def _assignment(self, claimed: Claimed, folder: Path) -> Assignment:
-        wanted = msgspec.convert(claimed.spec.get("inputs", ()), tuple[JobInput, ...])
+        def report(progress: Progress) -> None:
+            tell(ProgressMade(begun.attempt, msgspec.json.encode(progress)))
+
+        if is_adopted:
+            if connector is None:
+                raise NotAdopted(f"the agent no longer has the service {service!r}")
+            # nothing is awaited before: an abort that comes at once must reach the connector, to stop the service
+            _make_anew(folder)
+            return await connector.adopt(self._assignment(begun, folder, {}), begun.noted, report)
+        if connector is None:
+            raise ServiceFault(FailureClass.UNFIT, f"this worker doesn't offer the service {service!r}")
+        wanted = msgspec.convert(begun.claimed.spec.get("inputs", ()), tuple[JobInput, ...])
         await asyncio.to_thread(_make_anew, folder)
         inputs = await self._inputs.fetch(wanted, folder / "inputs")
+        return await connector.run(self._assignment(begun, folder, inputs), report)
+
+    def _assignment(self, begun: Begun, folder: Path, inputs: Mapping[str, Path]) -> Assignment:
+        claimed = begun.claimed
         return Assignment(
             job_id=claimed.job_id,
             fence=claimed.fence,
@@ -195,7 +240,16 @@ class Attempts:
             inputs=inputs,
             output_dir=folder / "outputs",
             environment=self._environments.get(claimed.worker_id, {}),
+            note=partial(self._journal.note, begun.attempt),
+            age_s=self._age_s(begun),
         )
+
+    def _kept(self, claimed: Claimed, ending: _Ending, folder: Path) -> Outcome | None:
+        """As `_spooled`; the journal then leaves it to the spool."""
+        outcome = self._spooled(claimed, ending, folder)
+        if outcome is not None:
+            self._journal.remove(outcome.attempt)
+        return outcome
 
     def _spooled(self, claimed: Claimed, ending: _Ending, folder: Path) -> Outcome | None:
         """The outcome on disk; one that can't be kept becomes a failure; None: not even that can be kept."""

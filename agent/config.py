@@ -174,6 +174,20 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             extra={"env": "AGENT_STATE_DIR", "default": "/var/lib/muster-agent or ~/.local/state/muster/agent"},
         ),
     ] = None
+    spool_max_gb: Annotated[
+        SizeGb,
+        Meta(
+            description="results that wait to be delivered; with more, in GiB, no job is taken",
+            extra={"env": "SPOOL_MAX_GB"},
+        ),
+    ] = 20.0
+    spool_min_free_gb: Annotated[
+        Annotated[float, Meta(ge=0)],
+        Meta(
+            description="what the disk of AGENT_STATE_DIR must have free; with less, in GiB, no job is taken",
+            extra={"env": "SPOOL_MIN_FREE_GB"},
+        ),
+    ] = 1.0
     drain_timeout_s: Annotated[
         float,
         Meta(

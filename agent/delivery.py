@@ -2,27 +2,42 @@
 
 - Files first, then the word: a completed job has all its outputs.
 - An outage is waited for, however long. The spool forgets an outcome when the store has answered, whatever the word.
+- After an outage the oldest go first: who waits for its end keeps its place. A few outcomes are uploaded at once, so
+  that one large file doesn't hold up the others; one that the hub answers, and yet can't take, lets others go first.
 - An output that the hub refuses for good, or that the disk lost, ends the attempt as failed: the store decides what
   follows, and ignores it when the attempt isn't the agent's any more.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from msgspec.structs import replace
 
 from agent.backoff import Dice, delay_s
 from agent.broker import Broker
 from agent.hub_files import HubFiles
-from agent.outcome import Outcome
+from agent.outcome import Outcome, SpooledOutput
 from agent.result import encoded
 from agent.spool import Spool
 from agent.threads import to_the_end
-from shared.errors import Bug, Refused, Unavailable
+from shared.errors import Bug, MusterError, Refused, Unavailable
 from shared.log import get
-from shared.store.workers import Finish
+from shared.store.workers import Answer, Finish
 from shared.wire.states import FailureClass
 
 __all__ = ["Delivery"]
 
 Sleep = Callable[[float], Awaitable[None]]
+#: is told what the claim was answered that went with a completing call
+HearNext = Callable[[Answer], None]
+
+#: outcomes whose files are uploaded at the same time
+UPLOADS_AT_ONCE = 4
+#: codes that mean: it would be the same for every outcome
+AWAY = frozenset({"hub_unreachable", "not_a_hub", "store_unavailable"})
+
+T = TypeVar("T")
 
 log = get(__name__)
 
@@ -44,10 +59,19 @@ class Delivery:
         self._spool = spool
         self._sleep = sleep
         self._dice = dice
+        self._uploads = asyncio.Semaphore(UPLOADS_AT_ONCE)
+        #: only while the store is away: one asks, the others stand behind it
+        self._line = asyncio.Semaphore(1)
 
-    async def deliver(self, outcome: Outcome) -> Finish:
-        """The store's answer; the spool has forgotten the outcome then."""
-        finish = await self._try_until_answered(outcome)
+    async def deliver(self, outcome: Outcome, hear_next: HearNext | None = None) -> Finish:
+        """The store's answer; the spool has forgotten the outcome then.
+
+        Args:
+            outcome: what is spooled.
+            hear_next: claim the worker's next job with the call that completes this one, and tell the answer; it is
+                told nothing when there is no such call.
+        """
+        finish = await self._tell(await self._with_files(outcome), hear_next)
         if finish is Finish.STALE:
             log.warning("job.lost", **_names(outcome), run_ms=outcome.run_ms)
         else:
@@ -55,51 +79,96 @@ class Delivery:
         if finish is Finish.SUSPENDED:
             said = "it gets no jobs of this service until its health check passes; `agent.recovery` looks"
             log.warning("worker.suspended", **_names(outcome), job_service=outcome.service, remedy=said)
-        await to_the_end(self._spool.remove, outcome.attempt)
+        await to_the_end(self._forget, outcome)
         return finish
 
-    async def _try_until_answered(self, outcome: Outcome) -> Finish:
-        uploaded: set[str] = set()
+    def _forget(self, outcome: Outcome) -> None:
+        try:
+            self._spool.remove(outcome.attempt)
+        except OSError as error:  # the next process tells it again, and is answered the same
+            log.error("spool.entry_stays", **_names(outcome), error=str(error))  # noqa: TRY400 - the trace says no more
+
+    async def _with_files(self, outcome: Outcome) -> Outcome:
+        """The outcome, its files at the hub; a failure, when the hub will never have them."""
+        if outcome.failure_class is not None or not outcome.outputs:
+            return outcome
+        left = list(outcome.outputs)
+        refusal = await self._in_turn(outcome, lambda: self._upload(outcome, left), self._uploads)
+        return replace(outcome, failure_class=FailureClass.SERVICE, message=refusal) if refusal else outcome
+
+    async def _in_turn(self, outcome: Outcome, call: Callable[[], Awaitable[T]], turns: asyncio.Semaphore) -> T:
+        """The call's answer, after however many tries."""
         failures = 0
         while True:
             try:
-                return await self._once(outcome, uploaded)
+                async with turns:
+                    return await self._heard(outcome, call)
             except (Unavailable, Bug) as error:
                 failures += 1
-                log.warning("delivery.retried", **_names(outcome), failures=failures, error=error.detail)
+                _log_failure(outcome, failures, error)
             await self._sleep(delay_s(failures, self._dice))
 
-    async def _once(self, outcome: Outcome, uploaded: set[str]) -> Finish:
-        if outcome.failure_class is not None:
-            return await self._fail(outcome, outcome.failure_class, outcome.message, is_unhealthy=outcome.is_unhealthy)
+    async def _heard(self, outcome: Outcome, call: Callable[[], Awaitable[T]]) -> T:
+        """The call's answer, after however long an outage. Raises: Unavailable, Bug: it was heard, and went wrong."""
+        failures = 0
+        while True:
+            try:
+                return await call()
+            except Unavailable as error:
+                if error.code not in AWAY:
+                    raise
+                failures += 1
+                _log_failure(outcome, failures, error)
+            await self._sleep(delay_s(failures, self._dice))
+
+    async def _upload(self, outcome: Outcome, left: list[SpooledOutput]) -> str:
+        """Upload what is left; why the hub will never have all files, empty: it has them."""
         try:
-            await self._upload(outcome, uploaded)
+            while left:
+                await self._files.upload(outcome.attempt, left[0], self._spool.file_of(outcome, left[0]))
+                del left[0]
         except (Refused, OSError) as error:
             reason = error.detail if isinstance(error, Refused) else str(error)
             log.warning("delivery.refused", **_names(outcome), error=reason)
-            return await self._fail(outcome, FailureClass.SERVICE, f"an output couldn't be delivered: {reason}")
-        return await self._broker.complete(
-            outcome.pool, outcome.job_id, outcome.fence, outcome.worker_id, result=encoded(outcome)
-        )
+            return f"an output couldn't be delivered: {reason}"
+        return ""
 
-    async def _upload(self, outcome: Outcome, uploaded: set[str]) -> None:
-        for output in outcome.outputs:
-            if output.name not in uploaded:
-                await self._files.upload(outcome.attempt, output, self._spool.file_of(outcome, output))
-                uploaded.add(output.name)
+    async def _tell(self, outcome: Outcome, hear_next: HearNext | None) -> Finish:
+        """The store's answer to the word."""
 
-    async def _fail(
-        self, outcome: Outcome, failure_class: FailureClass, message: str, *, is_unhealthy: bool = False
-    ) -> Finish:
+        async def word() -> Finish:
+            if outcome.failure_class is not None:
+                return await self._fail(outcome, outcome.failure_class)
+            return await self._complete(outcome, hear_next)
+
+        try:
+            return await word()  # nobody stands in line while all is well
+        except (Unavailable, Bug) as error:
+            _log_failure(outcome, 1, error)
+        return await self._in_turn(outcome, word, self._line)
+
+    async def _complete(self, outcome: Outcome, hear_next: HearNext | None) -> Finish:
+        ended, result = (outcome.pool, outcome.job_id, outcome.fence, outcome.worker_id), encoded(outcome)
+        if hear_next is None:
+            return await self._broker.complete(*ended, result=result)
+        finish, answer = await self._broker.complete_and_claim(*ended, result=result)
+        hear_next(answer)
+        return finish
+
+    async def _fail(self, outcome: Outcome, failure_class: FailureClass) -> Finish:
         return await self._broker.fail(
             outcome.pool,
             outcome.job_id,
             outcome.fence,
             outcome.worker_id,
             failure_class=failure_class,
-            message=message,
-            is_unhealthy=is_unhealthy,
+            message=outcome.message,
+            is_unhealthy=outcome.is_unhealthy,
         )
+
+
+def _log_failure(outcome: Outcome, failures: int, error: MusterError) -> None:
+    log.warning("delivery.retried", **_names(outcome), failures=failures, error=error.detail)
 
 
 def _log_end(outcome: Outcome) -> None:

@@ -20,6 +20,7 @@ __all__ = [
     "ProgressMade",
     "Registered",
     "Released",
+    "RoomChanged",
     "ServiceEnded",
     "Spooled",
     "Started",
@@ -39,7 +40,7 @@ class AttemptKey(NamedTuple):
 
 @dataclass(frozen=True)
 class Started:
-    """The agent begins: register, deliver what an earlier process left."""
+    """The agent begins: register, deliver and take up what an earlier process left."""
 
 
 @dataclass(frozen=True)
@@ -65,11 +66,25 @@ class FactsChanged:
 
 
 @dataclass(frozen=True)
+class RoomChanged:
+    """The disk has room for more results, or has none."""
+
+    has_room: bool
+
+
+@dataclass(frozen=True)
 class Woken:
     """The store says that a job waits for this worker."""
 
     pool: str
     worker_id: str
+
+
+@dataclass(frozen=True)
+class Handed:
+    """The store leased a job to a parked worker and sent it with the wake."""
+
+    claimed: Claimed
 
 
 @dataclass(frozen=True)
@@ -112,7 +127,7 @@ class Spooled:
 
 @dataclass(frozen=True)
 class AttemptStopped:
-    """The attempt ended and left no outcome: it was aborted, or its outcome couldn't be spooled."""
+    """The attempt ended and left no outcome: it was aborted, wasn't adopted, or its outcome couldn't be spooled."""
 
     attempt: AttemptKey
 
@@ -122,6 +137,8 @@ class Delivered:
     """The store has answered a spooled outcome, whatever the word; the spool no longer has it."""
 
     attempt: AttemptKey
+    #: the answer to the claim that went with it; None: none did, or it wasn't answered
+    claim: ClaimAnswered | None = None
 
 
 @dataclass(frozen=True)
@@ -169,7 +186,9 @@ Event = (
     | Registered
     | Unregistered
     | FactsChanged
+    | RoomChanged
     | Woken
+    | Handed
     | Nudged
     | ClaimAnswered
     | ProgressMade

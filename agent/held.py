@@ -6,6 +6,7 @@
 
 - A service that ended wins over any wish to stop it: its outcome is delivered, and the store decides.
 - What is being delivered or released is never aborted: the store's answer ends it.
+- A job of an earlier process begins as RUNNING or DELIVERING, and goes the same way.
 """
 
 from enum import Enum
@@ -40,17 +41,29 @@ class Held:
         pool: the job's pool.
         worker_id: whose job it is.
         phase: where it stands at first.
+        is_adopted: did an earlier process begin it?
     """
 
-    def __init__(self, attempt: AttemptKey, *, pool: str, worker_id: str, phase: Phase = Phase.RUNNING) -> None:
+    def __init__(
+        self,
+        attempt: AttemptKey,
+        *,
+        pool: str,
+        worker_id: str,
+        phase: Phase = Phase.RUNNING,
+        is_adopted: bool = False,
+    ) -> None:
         self.attempt = attempt
         self.pool = pool
         self.worker_id = worker_id
         self.phase = phase
+        self.is_adopted = is_adopted
         #: the call that gives it back, while RELEASING
         self.release = Errand()
         #: its outcome couldn't be kept: the worker is slow to take the next job
         self.rests_worker = False
+        #: its worker's next claim went out with the call that ends it
+        self.claims_next = False
         #: the latest progress that no heartbeat has carried
         self._news: bytes | None = None
         #: the progress that the heartbeat on its way carries

@@ -1,28 +1,47 @@
 """Files between the agent and the hub, streamed: inputs down, outputs up.
 
-- It knows the two routes and nothing of jobs; whoever calls it decides what a refusal means.
-- A file counts as sent when the hub answers with its SHA-256.
+- It knows the routes and nothing of jobs; whoever calls it decides what a refusal means.
+- A file counts as sent when the hub answers with its SHA-256. One that arrives with another is sent once more.
+- A large file goes in parts. The hub alone remembers how many it has: after any interruption it is asked, and what it
+  has is not sent again.
 - A refusal counts when it is the hub's own: what a proxy or another program says in its place is an outage.
 """
 
 import asyncio
 import hashlib
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+import os
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 import httpx2
 import msgspec
 
 from agent.events import AttemptKey
 from agent.outcome import SpooledOutput
-from shared.client.connection import Connection, quoted
-from shared.errors import MusterError, Refused, TooLarge, Unavailable
+from shared.client.connection import Connection, Query, quoted
+from shared.errors import Conflict, MusterError, Refused, TooLarge, Unavailable
+from shared.log import get
 
-__all__ = ["HubFiles", "output_url", "write_bounded"]
+__all__ = ["PART_BYTES", "HubFiles", "output_url", "write_bounded"]
 
 CHUNK_BYTES = 1 << 18
+#: a larger file goes in parts of this size; what an interruption costs at most
+PART_BYTES = 16 << 20
+#: the hub puts parts together at least this fast; it isn't given up before, in bytes/s
+JOIN_BYTES_PER_S = 20 << 20
+
+T = TypeVar("T")
+
+log = get(__name__)
+
+
+class _Offset(msgspec.Struct, frozen=True):
+    """How much of a file the hub has."""
+
+    offset: int
 
 
 class _Stored(msgspec.Struct, frozen=True):
@@ -33,7 +52,11 @@ class _Stored(msgspec.Struct, frozen=True):
 
 def output_url(job_id: str, name: str) -> str:
     """The path on the hub of a job's output."""
-    return f"/v1/jobs/{quoted(job_id)}/artifacts/" + "/".join(quoted(part) for part in name.split("/"))
+    return _job_url(job_id, "artifacts", name)
+
+
+def _job_url(job_id: str, what: str, name: str) -> str:
+    return f"/v1/jobs/{quoted(job_id)}/{what}/" + "/".join(quoted(part) for part in name.split("/"))
 
 
 class HubFiles:
@@ -41,28 +64,31 @@ class HubFiles:
 
     Args:
         hub: asks with the agent's key.
+        part_bytes: a larger file goes in parts of this size.
     """
 
-    def __init__(self, hub: Connection) -> None:
+    def __init__(self, hub: Connection, part_bytes: int = PART_BYTES) -> None:
         self._hub = hub
+        self._part_bytes = part_bytes
 
     async def upload(self, attempt: AttemptKey, output: SpooledOutput, path: Path) -> None:
-        """Send one output; sending it again is harmless.
+        """Send one output; sending it again is harmless, and goes on where it broke off.
 
         Raises:
             Unavailable: the hub can't be reached; again later.
             NotAllowed, NotFound, Conflict: the attempt isn't the agent's any more.
-            Refused: the hub doesn't take this file, or got other bytes than were sent.
+            Refused: the hub doesn't take this file, or got other bytes than were sent, twice.
+            OSError: the file isn't there, or not whole.
         """
         with path.open("rb") as file:
-            chunks = _chunks(file)
-            async with aclosing(chunks):
-                stored = await self._put(attempt, output, chunks)
-        if stored.sha256 != output.sha256:
-            raise Refused(
-                f"output {output.name!r} of {attempt.job_id} arrived with another SHA-256 than was sent",
-                code="digest_mismatch",
-            )
+            _require_size(file, output)
+            try:
+                await self._send(attempt, output, file)
+            except Refused as refusal:
+                if refusal.code != "digest_mismatch":
+                    raise
+                log.warning("upload.repeated", job_id=attempt.job_id, fence=attempt.fence, error=refusal.detail)
+                await self._send(attempt, output, file)
 
     async def download(self, artifact_id: str, target: Path, *, limit_bytes: int) -> None:
         """An uploaded input, whole and unharmed.
@@ -80,12 +106,66 @@ class HubFiles:
         if wanted != sha256:
             raise Unavailable(f"artifact {artifact_id} arrived with another SHA-256 than it is stored with")
 
-    async def _put(self, attempt: AttemptKey, output: SpooledOutput, chunks: AsyncIterator[bytes]) -> _Stored:
-        headers = {"Content-Type": output.content_type, "Content-Length": str(output.bytes)}
-        path, query = output_url(attempt.job_id, output.name), {"fence": attempt.fence}
+    async def _send(self, attempt: AttemptKey, output: SpooledOutput, file: BinaryIO) -> None:
         with _hub_speaks():
-            async with self._hub.stream("PUT", path, query=query, headers=headers, body=chunks) as response:
-                return _stored(await response.aread())
+            if output.bytes > self._part_bytes:
+                stored = await self._send_in_parts(attempt, output, file)
+            else:
+                path, piece = output_url(attempt.job_id, output.name), _Piece(file, 0, output.bytes)
+                stored = await self._sent("PUT", path, {"fence": attempt.fence}, piece, kind=_Stored, output=output)
+        if stored.sha256 != output.sha256:
+            raise Refused(
+                f"output {output.name!r} of {attempt.job_id} arrived with another SHA-256 than was sent",
+                code="digest_mismatch",
+            )
+
+    async def _send_in_parts(self, attempt: AttemptKey, output: SpooledOutput, file: BinaryIO) -> _Stored:
+        path = _job_url(attempt.job_id, "uploads", output.name)
+        query: dict[str, str | int] = {"fence": attempt.fence, "bytes": output.bytes, "sha256": output.sha256}
+        try:
+            offset = (await self._hub.get(path, _Offset, query)).offset
+            if offset:
+                log.info(
+                    "upload.resumed", job_id=attempt.job_id, fence=attempt.fence, output=output.name, offset=offset
+                )
+            while offset < output.bytes:
+                piece = _Piece(file, offset, min(self._part_bytes, output.bytes - offset))
+                here = {**query, "offset": offset}
+                answer = await self._sent("PATCH", path, here, piece, kind=_Offset, output=output)
+                offset = _advanced(offset, answer.offset)
+            return await self._hub.post(path, _Stored, query=query, wait_s=output.bytes / JOIN_BYTES_PER_S)
+        except Conflict as error:
+            if error.code != "wrong_offset":
+                raise
+            raise Unavailable(error.detail, code=error.code) from error  # parts came or went meanwhile: ask again
+
+    async def _sent(
+        self, method: str, path: str, query: Query, piece: "_Piece", *, kind: type[T], output: SpooledOutput
+    ) -> T:
+        """The answer to a part of the file, or all of it."""
+        headers = {"Content-Type": output.content_type, "Content-Length": str(piece.length)}
+        async with (
+            aclosing(piece.chunks()) as chunks,
+            self._hub.stream(method, path, query=query, headers=headers, body=chunks) as response,
+        ):
+            return _decoded(await response.aread(), kind)
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """A part of a file; one is read at a time."""
+
+    file: BinaryIO
+    #: in bytes, as is the length
+    start: int
+    length: int
+
+    async def chunks(self) -> AsyncGenerator[bytes, None]:
+        await asyncio.to_thread(self.file.seek, self.start)
+        left = self.length
+        while left and (chunk := await asyncio.to_thread(self.file.read, min(CHUNK_BYTES, left))):
+            left -= len(chunk)
+            yield chunk
 
 
 async def write_bounded(response: httpx2.Response, target: Path, *, limit_bytes: int) -> str:
@@ -115,13 +195,20 @@ def _hub_speaks() -> Iterator[None]:
         raise
 
 
-def _stored(body: bytes) -> _Stored:
+def _decoded(body: bytes, kind: type[T]) -> T:
     try:
-        return msgspec.json.decode(body, type=_Stored)
+        return msgspec.json.decode(body, type=kind)
     except msgspec.DecodeError as error:
         raise Unavailable(f"an upload was answered, and not as a hub does: {error}", code="not_a_hub") from error
 
 
-async def _chunks(file: BinaryIO) -> AsyncGenerator[bytes, None]:
-    while chunk := await asyncio.to_thread(file.read, CHUNK_BYTES):
-        yield chunk
+def _advanced(before: int, offset: int) -> int:
+    if offset <= before:
+        raise Unavailable(f"a part was sent, and still the hub has {offset} bytes", code="not_a_hub")
+    return offset
+
+
+def _require_size(file: BinaryIO, output: SpooledOutput) -> None:
+    size_bytes = os.fstat(file.fileno()).st_size
+    if size_bytes != output.bytes:
+        raise OSError(f"output {output.name!r} has {size_bytes} bytes on disk, should have {output.bytes}")

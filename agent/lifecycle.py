@@ -5,7 +5,8 @@ It refuses to know how a call is made, what a job is, and what a service does.
 - An event marks what is wanted; then everything that is due at that moment comes out, in one order.
 - A worker has at most one job, and asks for none while it has one: a job held by it, whatever its phase.
 - Nothing is aborted because the store is away: only its word (`cancel`, `lost`), the end of a drain, or a stop.
-- While draining, no claim is made; a job that comes by a claim made before is given back unharmed.
+- While draining, or without room for its result, no claim is made; a job that comes all the same, by a claim made
+  before, is given back unharmed.
 - A drain that stops ends when nothing is held, or `DELIVERY_GRACE_S` after its deadline; what is spooled stays spooled.
 - After `Stop` nothing happens any more.
 """
@@ -14,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from math import inf
 
-from agent.actions import Abort, Action, Beat, Claim, Deliver, Register, Release, Run, Stop
+from agent.actions import Abort, Action, Adopt, Beat, Claim, Deliver, Register, Release, Run, Stop
 from agent.asking import Asking
 from agent.backoff import Dice
 from agent.drain import Drain
@@ -28,10 +29,12 @@ from agent.events import (
     DrainRequested,
     Event,
     FactsChanged,
+    Handed,
     Nudged,
     ProgressMade,
     Registered,
     Released,
+    RoomChanged,
     ServiceEnded,
     Spooled,
     Started,
@@ -55,7 +58,7 @@ class Lifecycle:
         agent_id: its enrolled id.
         workers: ids of its workers.
         pools: pools it works for, in the order in which its workers ask them.
-        resumed: outcomes that an earlier process left in the spool, oldest first, all DELIVERING.
+        resumed: what an earlier process left, oldest first: DELIVERING, its outcome is in the spool; RUNNING, to adopt.
         drain_timeout_s: how long running jobs may finish once a drain began.
         dice: spreads polls and back-offs.
     """
@@ -76,6 +79,7 @@ class Lifecycle:
         self._memberships = {pool: Membership(pool) for pool in pools}
         self._roster = Roster(workers, pools, resumed)
         self._out: list[Action] = []
+        self._has_room = True
         #: the drain under way; None: none
         self.drain: Drain | None = None
         #: True after `Stop`
@@ -89,6 +93,10 @@ class Lifecycle:
     def holds(self, attempt: AttemptKey) -> bool:
         """Does it hold this attempt?"""
         return self._roster.find(attempt) is not None
+
+    @property
+    def _takes_jobs(self) -> bool:
+        return self.drain is None and self._has_room
 
     @property
     def due_at_s(self) -> float:
@@ -127,23 +135,33 @@ class Lifecycle:
                 self._start(now_s)
             case ClaimAnswered(worker_id, claimed):
                 self._claim_answered(worker_id, claimed, now_s)
+            case Handed(claimed):
+                self._handed(claimed, now_s)
             case BeatAnswered() | Registered() | Unregistered() | FactsChanged() | Woken() | Nudged():
                 self._hear(event, now_s)
             case ProgressMade() | ServiceEnded() | Spooled() | AttemptStopped() | Delivered() | Released():
                 self._advance(event, now_s)
             case CallFailed(action):
                 self._call_failed(action, now_s)
-            case DrainRequested(stops):
-                self._begin_drain(now_s, stops=stops)
-            case StopRequested():
-                self._stop()
+            case RoomChanged() | DrainRequested() | StopRequested():
+                self._restrain(event, now_s)
 
     # -- the store's word ----------------------------------------------------------------------------------------
 
     def _start(self, now_s: float) -> None:
         for membership in self._memberships.values():
             membership.unknown(now_s)
-        self._out += [Deliver(*held.attempt) for held in self._roster]
+        for held in self._roster:
+            self._resume(held, now_s)
+
+    def _resume(self, held: Held, now_s: float) -> None:
+        """Go on with what an earlier process left. One of a worker that is gone, too: the store's word stops it."""
+        if held.phase is Phase.DELIVERING:
+            self._out.append(Deliver(*held.attempt))
+        elif held.pool in self._memberships:
+            self._out.append(Adopt(*held.attempt))
+        else:  # no heartbeat goes to that pool
+            held.give_back(now_s)
 
     def _hear(
         self, event: BeatAnswered | Registered | Unregistered | FactsChanged | Woken | Nudged, now_s: float
@@ -152,8 +170,7 @@ class Lifecycle:
             case BeatAnswered():
                 self._beat_answered(event, now_s)
             case Registered(pool, lease_ms):
-                self._memberships[pool].registered(lease_ms / 1000, now_s)
-                self._roster.want_claims(now_s, [pool])
+                self._registered(pool, lease_ms / 1000, now_s)
             case Unregistered(pool, worker_id):
                 self._roster.asking(worker_id).failed(now_s, self._dice)
                 self._memberships[pool].unknown(now_s)
@@ -165,6 +182,13 @@ class Lifecycle:
             case Nudged(pool):
                 self._memberships[pool].pulse.want(now_s)
 
+    def _registered(self, pool: str, lease_s: float, now_s: float) -> None:
+        membership = self._memberships[pool]
+        if not membership.is_registered and self._roster.held_in(pool):
+            membership.pulse.want(now_s)  # what an earlier process held: its leases may be short by now
+        membership.registered(lease_s, now_s)
+        self._roster.want_claims(now_s, [pool])
+
     def _claim_answered(self, worker_id: str, claimed: Claimed | None, now_s: float) -> None:
         asking = self._roster.asking(worker_id)
         if claimed is None:
@@ -172,10 +196,21 @@ class Lifecycle:
             return
         asking.found_job()
         self._memberships[claimed.pool].learn_lease(claimed.lease_ms / 1000, now_s)
+        self._get(claimed, now_s)
+
+    def _handed(self, claimed: Claimed, now_s: float) -> None:
+        self._memberships[claimed.pool].confirm(now_s)
+        self._get(claimed, now_s)
+
+    def _get(self, claimed: Claimed, now_s: float) -> None:
+        """A job is leased to a worker. It can come twice: with the wake, and as the answer to a claim made before."""
         attempt = AttemptKey(claimed.job_id, claimed.fence)
-        held = Held(attempt, pool=claimed.pool, worker_id=worker_id)
+        if self._roster.find(attempt) is not None:
+            return
+        held = Held(attempt, pool=claimed.pool, worker_id=claimed.worker_id)
+        may_run = self._takes_jobs and self._roster.may_run(claimed.worker_id, claimed.pool)
         self._roster.hold(held)
-        if self.drain is None:
+        if may_run:
             self._out.append(Run(claimed))
         else:
             held.give_back(now_s)
@@ -235,18 +270,31 @@ class Lifecycle:
                 self._memberships[held.pool].hasten(now_s)
             case Spooled():
                 held.require(Phase.DELIVERING)
-                self._out.append(Deliver(*held.attempt))
+                held.claims_next = self._may_claim(held.pool) and self._roster.ask_with(held, now_s)
+                self._out.append(Deliver(*held.attempt, claims_next=held.claims_next))
             case AttemptStopped():
                 self._attempt_stopped(held, now_s)
             case Delivered():
                 held.require(Phase.DELIVERING)
-                self._roster.let_go(held, now_s, self._dice)
+                self._delivered(held, event.claim, now_s)
             case Released():
                 held.require(Phase.RELEASING)
                 self._roster.let_go(held, now_s, self._dice)
 
+    def _may_claim(self, pool: str) -> bool:
+        return self._takes_jobs and self._memberships[pool].is_registered
+
+    def _delivered(self, held: Held, claim: ClaimAnswered | None, now_s: float) -> None:
+        if claim is not None:
+            self._roster.forget(held)
+            self._claim_answered(claim.worker_id, claim.claimed, now_s)
+            return
+        if held.claims_next:
+            self._roster.asking(held.worker_id).was_not_asked()
+        self._roster.let_go(held, now_s, self._dice)
+
     def _attempt_stopped(self, held: Held, now_s: float) -> None:
-        unasked = held.phase in {Phase.RUNNING, Phase.DELIVERING}
+        unasked = held.phase is Phase.DELIVERING or (held.phase is Phase.RUNNING and not held.is_adopted)
         if held.stopped(now_s):
             self._roster.let_go(held, now_s, self._dice)
         elif unasked:  # its outcome couldn't be kept: the worker is slow to take the next job
@@ -258,7 +306,17 @@ class Lifecycle:
             raise AssertionError(f"something was answered for {attempt}, which isn't held")
         return held
 
-    # -- drain and stop ------------------------------------------------------------------------------------------
+    # -- no more jobs, drain and stop ----------------------------------------------------------------------------
+
+    def _restrain(self, event: RoomChanged | DrainRequested | StopRequested, now_s: float) -> None:
+        match event:
+            case RoomChanged(has_room):
+                self._has_room = has_room
+                self._roster.want_claims(now_s)
+            case DrainRequested(stops):
+                self._begin_drain(now_s, stops=stops)
+            case StopRequested():
+                self._stop()
 
     def _begin_drain(self, now_s: float, *, stops: bool) -> None:
         self.drain = Drain(now_s + self._drain_timeout_s, stops=stops).joined(self.drain)
@@ -314,7 +372,7 @@ class Lifecycle:
                 yield Beat(membership.pool, Heartbeat(self._agent_id, beats))
 
     def _free_workers(self) -> list[Asking]:
-        """The workers that may claim: no drain, a pool to ask, no job held."""
-        if self.drain is not None or not any(one.is_registered for one in self._memberships.values()):
+        """The workers that may claim: no drain, room, a pool to ask, no job held."""
+        if not self._takes_jobs or not any(one.is_registered for one in self._memberships.values()):
             return []
         return self._roster.free()

@@ -6,13 +6,13 @@
 """
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from msgspec.structs import replace
 
-from agent.actions import Abort, Action, Beat, Claim, Deliver, Register, Release, Run, Stop
+from agent.actions import Abort, Action, Adopt, Beat, Claim, Deliver, Register, Release, Run, Stop
 from agent.alarm import Alarm, Sleep
 from agent.attempt import Attempts
 from agent.broker import Broker
@@ -29,6 +29,7 @@ from agent.events import (
     FactsChanged,
     Registered,
     Released,
+    RoomChanged,
     Spooled,
     Started,
     StopRequested,
@@ -36,18 +37,21 @@ from agent.events import (
     Unregistered,
 )
 from agent.gpu_care import GpuCare
+from agent.journal import Begun
 from agent.lifecycle import Lifecycle
 from agent.offers import Offers
 from agent.outage import Outage
 from agent.outcome import Outcome
 from agent.recovery import Recovery
+from agent.spool_room import SpoolRoom
 from agent.telemetry import Telemetry
 from agent.waiting import Listener
 from shared.clock import Clock
 from shared.errors import MusterError, NotFound, Unavailable
 from shared.log import get
+from shared.store.workers import UNREGISTERED, Answer
 from shared.tasks import end_tasks
-from shared.wire.worker import AgentFacts, Claimed
+from shared.wire.worker import AgentFacts
 
 __all__ = ["Loop", "LoopParts"]
 
@@ -55,6 +59,8 @@ __all__ = ["Loop", "LoopParts"]
 GOODBYE_S = 2.0
 #: seconds between two looks at the services
 PROBE_INTERVAL_S = 30.0
+#: seconds between two looks at the disk
+ROOM_INTERVAL_S = 5.0
 
 T = TypeVar("T")
 
@@ -74,11 +80,16 @@ class LoopParts:
     recovery: Recovery
     attempts: Attempts
     delivery: Delivery
+    room: SpoolRoom
+    #: answers what the spool's disk has free, in bytes; may block
+    free_bytes: Callable[[], int]
     #: None: the GPUs are taken as they were at the start
     gpu_care: GpuCare | None = None
     telemetry: Telemetry
     #: outcomes that an earlier process left, which the life-cycle knows as held
     unfinished: Sequence[Outcome] = ()
+    #: attempts that an earlier process left under way, which the life-cycle knows as held
+    begun: Sequence[Begun] = ()
     clock: Clock
     sleep: Sleep
 
@@ -95,6 +106,7 @@ class Loop:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._running: dict[AttemptKey, asyncio.Task[Outcome | None]] = {}
         self._outcomes = {outcome.attempt: outcome for outcome in parts.unfinished}
+        self._begun = {begun.attempt: begun for begun in parts.begun}
         self._over = asyncio.Event()
         self._is_draining = False
 
@@ -104,6 +116,8 @@ class Loop:
             self._start(self._parts.listener.run(self._take))
             self._start(self._tick())
             self._start(self._watch_services())
+            await self._measure_room()
+            self._start(self._watch_room())
             if self._parts.gpu_care is not None:
                 self._start(self._parts.gpu_care.run(lambda: self._take(FactsChanged()), self._is_drained))
             self._take(Started())
@@ -142,11 +156,14 @@ class Loop:
             case Register() | Claim() | Beat() | Release():
                 self._start(self._call(action))
             case Run(claimed):
-                self._run(claimed)
+                self._attempt(AttemptKey(claimed.job_id, claimed.fence), self._parts.attempts.run(claimed, self._take))
+            case Adopt():
+                key = AttemptKey(action.job_id, action.fence)
+                self._attempt(key, self._parts.attempts.adopt(self._begun.pop(key), self._take))
             case Abort():
                 self._running[AttemptKey(action.job_id, action.fence)].cancel()
             case Deliver():
-                self._start(self._deliver(AttemptKey(action.job_id, action.fence)))
+                self._start(self._deliver(action))
             case Stop():
                 self._over.set()
 
@@ -189,6 +206,7 @@ class Loop:
             case Release(pool, job_id, fence, worker_id):
                 finish = await broker.release(pool, job_id, fence, worker_id)
                 log.info("job.released", job_id=job_id, fence=fence, worker_id=worker_id, answer=finish)
+                await self._parts.attempts.forget(AttemptKey(job_id, fence))
                 return Released(AttemptKey(job_id, fence))
 
     async def _register(self, pool: str) -> Event:
@@ -213,15 +231,21 @@ class Loop:
                 for pool in self._parts.pools:
                     if pool not in owing:
                         await self._parts.broker.deregister(pool, self._parts.agent.agent_id)
+                        await self._forget_all_of(pool)
         except (MusterError, TimeoutError) as error:
             log.warning("goodbye.unheard", error=str(error))
 
+    async def _forget_all_of(self, pool: str) -> None:
+        """What was held there went back with the good-bye."""
+        for held in self._lifecycle.held:
+            if held.pool == pool:
+                await self._parts.attempts.forget(held.attempt)
+
     # -- attempts and deliveries ---------------------------------------------------------------------------------
 
-    def _run(self, claimed: Claimed) -> None:
+    def _attempt(self, key: AttemptKey, work: Coroutine[Any, Any, Outcome | None]) -> None:
         """Start an attempt, and whoever sees it to its end: a task cancelled before its first step can't do that."""
-        key = AttemptKey(claimed.job_id, claimed.fence)
-        self._running[key] = self._start(self._parts.attempts.run(claimed, self._take))
+        self._running[key] = self._start(work)
         self._group.create_task(self._follow(key))
 
     async def _follow(self, key: AttemptKey) -> None:
@@ -231,16 +255,22 @@ class Loop:
         outcome = None if attempt.cancelled() else attempt.result()
         if outcome is not None:
             self._outcomes[key] = outcome
+            self._look_at_room()
             self._take(Spooled(key))
             return
         self._take(AttemptStopped(key))
         if not self._lifecycle.holds(key):
             log.warning("job.lost", job_id=key.job_id, fence=key.fence)
+            await self._parts.attempts.forget(key)
 
-    async def _deliver(self, key: AttemptKey) -> None:
-        await self._parts.delivery.deliver(self._outcomes[key])
+    async def _deliver(self, action: Deliver) -> None:
+        key = AttemptKey(action.job_id, action.fence)
+        outcome, answers = self._outcomes[key], list[Answer]()
+        await self._parts.delivery.deliver(outcome, answers.append if action.claims_next else None)
         del self._outcomes[key]
-        self._take(Delivered(key))
+        self._look_at_room()
+        known = [answer for answer in answers if answer is not UNREGISTERED]
+        self._take(Delivered(key, ClaimAnswered(outcome.worker_id, known[0]) if known else None))
 
     # -- what happens by itself ----------------------------------------------------------------------------------
 
@@ -252,6 +282,29 @@ class Loop:
         while True:
             await self._alarm.wait()
             self._take(Tick())
+
+    async def _watch_room(self) -> None:
+        """Look at the disk now and then."""
+        while True:
+            await self._parts.sleep(ROOM_INTERVAL_S)
+            await self._measure_room()
+
+    async def _measure_room(self) -> None:
+        try:
+            self._parts.room.learn_free(await asyncio.to_thread(self._parts.free_bytes))
+        except OSError as error:
+            log.warning("disk.unread", error=str(error))
+        self._look_at_room()
+
+    def _look_at_room(self) -> None:
+        """Without room no job is taken, and everybody can see why."""
+        room, offers = self._parts.room, self._parts.offers
+        if not room.look(sum(output.bytes for outcome in self._outcomes.values() for output in outcome.outputs)):
+            return
+        offers.withheld = room.shortage
+        self._take(RoomChanged(has_room=not room.shortage))
+        if offers.restate():
+            self._take(FactsChanged())
 
     async def _watch_services(self) -> None:
         """Look at the services now and then; what changed is registered anew, who is well again is not suspended."""

@@ -42,6 +42,8 @@ class Offers:
         self._offered = {connector.service for connector in connectors} if are_named else set()
         #: what the services said last
         self._states: dict[str, ServiceState] = {}
+        #: why no service is offered now, whatever it says; empty: nothing is withheld
+        self.withheld = ""
         #: the workers as last found; empty before the first survey
         self.workers: list[WorkerFacts] = []
 
@@ -63,11 +65,14 @@ class Offers:
         True, and raises: as `survey`.
         """
         states = self._states
-        workers = self._describe({service: state for service, state in states.items() if service in self._offered})
+        offered = {service: state for service, state in states.items() if service in self._offered}
+        if self.withheld:
+            offered = {service: ServiceState(healthy=False, reason=self.withheld) for service in offered}
+        workers = self._describe(offered)
         for worker in workers:
             _require_valid(worker)
         before, self.workers = self.workers, workers
-        if not _offered_by(workers) and (not before or _offered_by(before)):
+        if not self.withheld and not _offered_by(workers) and (not before or _offered_by(before)):
             _warn_of_nothing(workers, states)
         return workers != before
 

@@ -56,6 +56,19 @@ class Roster:
         """Is a service at work?"""
         return any(held.phase is Phase.RUNNING for held in self._held.values())
 
+    def may_run(self, worker_id: str, pool: str) -> bool:
+        """Is it one of the workers, and holds nothing but jobs of the pool that are done, as the pool knows by now?"""
+        others = (held for held in self._held.values() if held.worker_id == worker_id)
+        are_done = all(held.phase is Phase.DELIVERING and held.pool == pool for held in others)
+        return worker_id in self._askings and are_done
+
+    def ask_with(self, held: Held, now_s: float) -> bool:
+        """Let the worker's next claim go out with the call that ends the job; False: it asks another pool first."""
+        asking = self._askings.get(held.worker_id)
+        if asking is None or held.rests_worker or not asking.is_first(held.pool):
+            return False
+        return asking.asks_with(held.pool, now_s)
+
     def free(self) -> list[Asking]:
         """The workers that hold nothing."""
         busy = {held.worker_id for held in self._held.values()}
@@ -73,9 +86,13 @@ class Roster:
             if only in (None, asking.worker_id):
                 asking.want(now_s, pools)
 
+    def forget(self, held: Held) -> None:
+        """The job's end; its worker has asked for the next one already."""
+        del self._held[held.attempt]
+
     def let_go(self, held: Held, now_s: float, dice: Dice) -> None:
         """The job's end: its worker asks for the next one, or rests if its outcome couldn't be kept."""
-        del self._held[held.attempt]
+        self.forget(held)
         asking = self._askings.get(held.worker_id)
         if asking is None:
             return

@@ -7,6 +7,7 @@ from litestar import Litestar
 from litestar.datastructures import State
 from litestar.types import ControllerRouterHandler
 
+from hub.audit import Audited, Auditor
 from hub.auth import Gate
 from hub.openapi import describe
 from hub.parts import HubParts
@@ -21,8 +22,10 @@ from hub.routes import (
     health,
     job_control,
     jobs,
+    keys,
     pools,
     queues,
+    uploads,
     workers,
     workflows,
 )
@@ -36,12 +39,14 @@ _ROUTES: list[ControllerRouterHandler] = [
     *job_control.ROUTES,
     *workflows.ROUTES,
     *artifacts.ROUTES,
+    *uploads.ROUTES,
     *events.ROUTES,
     *queues.ROUTES,
     *workers.ROUTES,
     *agents.ROUTES,
     *agent_control.ROUTES,
     *pools.ROUTES,
+    *keys.ROUTES,
     *health.ROUTES,
     *docs.ROUTES,
 ]
@@ -51,13 +56,18 @@ def create_app(parts: HubParts) -> Litestar:
     """The application over these parts. Whoever made the parts also ends them."""
     app = Litestar(
         _ROUTES,
-        guards=[Gate(parts.access, parts.root_secret, metrics_open=parts.metrics_open), refuse_unknown_query],
+        guards=[
+            Gate(parts.access, parts.limits, parts.root_secret, metrics_open=parts.metrics_open),
+            refuse_unknown_query,
+        ],
         exception_handlers=EXCEPTION_HANDLERS,
         openapi_config=None,
         request_max_body_size=MAX_BODY_BYTES,
         logging_config=None,
         state=State({"parts": parts, "describe": _described}),
     )
+    auditor = Auditor(parts.audit, parts.clock)
+    app.asgi_handler = Audited(app.asgi_handler, auditor=auditor, trusted=parts.trusted_proxies)
     app.asgi_handler = Observed(app.asgi_handler, observer=parts.metrics, clock=parts.clock)
     return app
 
@@ -65,4 +75,4 @@ def create_app(parts: HubParts) -> Litestar:
 @lru_cache(maxsize=1)
 def _described() -> dict[str, Any]:
     """Made when first asked for: it takes a moment."""
-    return describe(_ROUTES, documents=[*agents.BODIES, *job_control.BODIES, *pools.BODIES])
+    return describe(_ROUTES, documents=[*agents.BODIES, *job_control.BODIES, *pools.BODIES, *keys.BODIES])

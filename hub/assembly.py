@@ -9,6 +9,7 @@ from hub.config import HubConfig
 from hub.events import EventFeed
 from hub.ids import Ulids
 from hub.metrics import Metrics
+from hub.part_uploads import PartUploads
 from hub.parts import HubParts
 from hub.store_address import StoreAddress
 from hub.submission import Rules
@@ -17,8 +18,10 @@ from shared.clock import Clock
 from shared.store.access import Access
 from shared.store.agents import Agents
 from shared.store.artifacts import ArtifactRecords
+from shared.store.audit import Audit
 from shared.store.classes import Classes
 from shared.store.connection import Store
+from shared.store.credentials import Credentials
 from shared.store.events import Events
 from shared.store.explain import Explain
 from shared.store.fleet import Fleet
@@ -26,6 +29,7 @@ from shared.store.jobs import Jobs
 from shared.store.jobs_by_filter import JobsByFilter
 from shared.store.pools import Pools
 from shared.store.queues import Queues
+from shared.store.rate_limits import RateLimits
 from shared.store.suspensions import Suspensions
 from shared.store.workflows import Workflows
 
@@ -51,6 +55,7 @@ async def opened_parts(config: HubConfig, store_url: str, clock: Clock) -> Async
 
 
 def _parts(config: HubConfig, store: Store, address: StoreAddress, *, feed: EventFeed, clock: Clock) -> HubParts:
+    artifacts = Artifacts(open_artifact_store(config.artifacts_url, config.data_dir))
     return HubParts(
         clock=clock,
         ulids=Ulids(clock),
@@ -67,8 +72,13 @@ def _parts(config: HubConfig, store: Store, address: StoreAddress, *, feed: Even
         classes=Classes(store),
         pools=Pools(store, lease_ms=config.lease_s * 1000),
         access=Access(store, clock),
+        credentials=Credentials(store, clock),
+        limits=RateLimits(store, clock),
+        audit=Audit(store),
+        trusted_proxies=config.proxy_networks(),
         records=ArtifactRecords(store),
-        artifacts=Artifacts(open_artifact_store(config.artifacts_url, config.data_dir)),
+        artifacts=artifacts,
+        part_uploads=PartUploads(artifacts, clock),
         feed=feed,
         metrics=Metrics(__version__, clock),
         store_address=address,

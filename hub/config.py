@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Mapping
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -106,6 +107,14 @@ class HubConfig(msgspec.Struct, frozen=True, kw_only=True):
     tls_key: Annotated[
         Path | None, Meta(description="private key (PEM) of the certificate", extra={"env": "HUB_TLS_KEY"})
     ] = None
+    #: Whose `Forwarded` and `X-Forwarded-For` are believed.
+    trusted_proxies: Annotated[
+        list[str],
+        Meta(
+            description="networks of proxies whose word about a client's address is believed, such as 10.0.0.0/8",
+            extra={"env": "HUB_TRUSTED_PROXIES", "default": "none"},
+        ),
+    ] = msgspec.field(default_factory=list)
     #: Whether `/metrics` asks for no key.
     metrics_open: Annotated[
         bool, Meta(description="serve /metrics without a key", extra={"env": "HUB_METRICS_OPEN"})
@@ -130,6 +139,14 @@ class HubConfig(msgspec.Struct, frozen=True, kw_only=True):
         if (self.tls_cert is None) != (self.tls_key is None):
             given, missing = ("tls_cert", "HUB_TLS_KEY") if self.tls_cert else ("tls_key", "HUB_TLS_CERT")
             raise ValueError(f"expected tls_cert and tls_key together, got only {given}; set {missing}")
+        self.proxy_networks()
+
+    def proxy_networks(self) -> list[IPv4Network | IPv6Network]:
+        """The trusted proxies' networks. Raises: ValueError, when one isn't a network."""
+        try:
+            return [ip_network(one) for one in self.trusted_proxies]
+        except ValueError as error:
+            raise ValueError(f"expected networks such as 10.0.0.0/8, got {error} (HUB_TRUSTED_PROXIES)") from None
 
     def websocket_port(self) -> int:
         """The port of WebSockets, resolved."""

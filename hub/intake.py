@@ -7,7 +7,7 @@ from functools import partial
 
 import msgspec
 
-from hub.auth import require_pool
+from hub.auth import require_customer, require_pool
 from hub.fleet_pages import services_of
 from hub.parts import HubParts
 from hub.submission import BUILT_IN_SERVICES, Body, Draft, Known, read_body
@@ -30,8 +30,15 @@ def read_submission(parts: HubParts, body: bytes, principal: Principal, header_k
     Raises:
         InvalidDocument, TooLarge, NotAllowed: nothing was stored.
     """
-    choose_pool = partial(require_pool, principal)
-    return read_body(body, parts.rules, choose_pool=choose_pool, idempotency_key=header_key)
+    return read_body(body, parts.rules, caller=_Caller(principal), idempotency_key=header_key)
+
+
+class _Caller:
+    """What a key may submit."""
+
+    def __init__(self, principal: Principal) -> None:
+        self.pool = partial(require_pool, principal)
+        self.customer = partial(require_customer, principal)
 
 
 async def check_known(parts: HubParts, body: Body) -> None:

@@ -40,6 +40,7 @@ class Listener(uvicorn.Server):
                 lifespan="off",
                 log_config=None,
                 access_log=False,
+                proxy_headers=False,  # `hub.forwarded` does it
                 server_header=False,
                 timeout_graceful_shutdown=GRACE_S,
                 ssl_certfile=config.tls_cert,

@@ -1,5 +1,6 @@
 """What the hub is made of, handed to its routes as one value."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -7,22 +8,27 @@ from litestar.connection import ASGIConnection
 
 from hub.artifacts import Artifacts
 from hub.events import EventFeed
+from hub.forwarded import Network
 from hub.ids import Ulids
 from hub.metrics import Metrics
+from hub.part_uploads import PartUploads
 from hub.store_address import StoreAddress
 from hub.submission import Rules
 from shared.clock import Clock
 from shared.store.access import Access
 from shared.store.agents import Agents
 from shared.store.artifacts import ArtifactRecords
+from shared.store.audit import Audit
 from shared.store.classes import Classes
 from shared.store.connection import Store
+from shared.store.credentials import Credentials
 from shared.store.explain import Explain
 from shared.store.fleet import Fleet
 from shared.store.jobs import Jobs
 from shared.store.jobs_by_filter import JobsByFilter
 from shared.store.pools import Pools
 from shared.store.queues import Queues
+from shared.store.rate_limits import RateLimits
 from shared.store.suspensions import Suspensions
 from shared.store.workflows import Workflows
 
@@ -48,14 +54,20 @@ class HubParts:
     classes: Classes
     pools: Pools
     access: Access
+    credentials: Credentials
+    limits: RateLimits
+    audit: Audit
     records: ArtifactRecords
     artifacts: Artifacts
+    part_uploads: PartUploads
     feed: EventFeed
     metrics: Metrics
     #: what agents are told of the store
     store_address: StoreAddress
     #: a key with all rights that stands in no store; None: there is none
     root_secret: str | None = None
+    #: whose word about a client's address is believed
+    trusted_proxies: Sequence[Network] = ()
     #: does `/metrics` need no key?
     metrics_open: bool = True
 

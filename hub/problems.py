@@ -17,7 +17,18 @@ from litestar.types import ExceptionHandlersMap
 from hub.parameters import refused_parameters
 from hub.requests import UnsupportedMediaType, request_id
 from shared import log
-from shared.errors import Bug, Conflict, Invalid, MusterError, NotAllowed, NotFound, Refused, TooLarge, Unavailable
+from shared.errors import (
+    Bug,
+    Conflict,
+    Invalid,
+    MusterError,
+    NotAllowed,
+    NotFound,
+    Refused,
+    Throttled,
+    TooLarge,
+    Unavailable,
+)
 from shared.wire.fault import InvalidDocument
 
 __all__ = ["EXCEPTION_HANDLERS", "MEDIA_TYPE", "Problem", "problem_of"]
@@ -74,6 +85,7 @@ _STATUS_BY_CLASS: tuple[tuple[type[MusterError], int], ...] = (
     (UnsupportedMediaType, 415),
     (Invalid, 400),
     (Refused, 400),
+    (Throttled, 429),
     (Unavailable, 503),
     (Bug, 500),
 )
@@ -132,6 +144,8 @@ def _headers(problem: Problem, error: Exception) -> dict[str, str]:
         headers["WWW-Authenticate"] = "Bearer"
     if problem.status == HTTPStatus.SERVICE_UNAVAILABLE:
         headers["Retry-After"] = str(RETRY_AFTER_S)
+    if isinstance(error, Throttled):
+        headers["Retry-After"] = str(error.retry_after_s)
     return headers
 
 

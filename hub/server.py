@@ -89,12 +89,13 @@ async def _listen(config: HubConfig, parts: HubParts) -> None:
 
     listener = Listener(create_app(parts), config, on_ready=announce, on_stop=parts.feed.stop)
     janitor = asyncio.create_task(Janitor(parts.fleet, parts.pools, parts.clock).run())
+    expiry = asyncio.create_task(parts.part_uploads.run_expiry())
     try:
         with _stopping_on_signals(listener):
             await listener.serve(sockets)
     finally:
         address_file.unlink(missing_ok=True)
-        await end_tasks(janitor)
+        await end_tasks(janitor, expiry)
 
 
 @contextmanager

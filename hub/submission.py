@@ -6,8 +6,8 @@
 """
 
 import hashlib
-from collections.abc import Callable, Collection
-from typing import Any
+from collections.abc import Collection
+from typing import Any, Protocol
 
 import msgspec
 
@@ -124,15 +124,25 @@ class _Batch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     jobs: list[msgspec.Raw]
 
 
-def read_body(
-    body: bytes, rules: Rules, *, choose_pool: Callable[[str | None], str], idempotency_key: str | None = None
-) -> Body:
+class Caller(Protocol):
+    """What the caller may submit."""
+
+    def pool(self, named: str | None) -> str:
+        """The pool meant by a job's `pool`. Raises: NotAllowed."""
+        ...
+
+    def customer(self, named: str | None) -> str | None:
+        """The customer meant by a job's `customer_id`. Raises: NotAllowed."""
+        ...
+
+
+def read_body(body: bytes, rules: Rules, *, caller: Caller, idempotency_key: str | None = None) -> Body:
     """All jobs of a body, each checked as far as it can be without the store.
 
     Args:
         body: JSON text: a job, or `{"jobs": [...]}`.
         rules: limits and defaults.
-        choose_pool: the pool meant by a job's `pool`; raises when the caller mayn't use it.
+        caller: chooses pool and customer where a job names none, and refuses others.
         idempotency_key: from the request's header; a batch's jobs get `<key>:<index>`.
 
     Raises:
@@ -145,7 +155,7 @@ def read_body(
     for index, text in enumerate(texts if texts is not None else [body]):
         key = f"{idempotency_key}:{index}" if batch and idempotency_key else idempotency_key
         at = f"/jobs/{index}" if batch else ""
-        drafts.append(_read_job(text, at, rules, choose_pool=choose_pool, header_key=key))
+        drafts.append(_read_job(text, at, rules, caller=caller, header_key=key))
     _check_together(drafts)
     return Body(tuple(drafts), drafts[0].request.pool or "", batch)
 
@@ -177,14 +187,12 @@ def _payload_too_large(size: int, at: str) -> TooLarge:
     return TooLarge(detail, code="payload_too_large", pointer=f"{at}/payload")
 
 
-def _read_job(
-    text: bytes, at: str, rules: Rules, *, choose_pool: Callable[[str | None], str], header_key: str | None
-) -> Draft:
+def _read_job(text: bytes, at: str, rules: Rules, *, caller: Caller, header_key: str | None) -> Draft:
     try:
         request = decode_job(text)
         _check_carried_out(request)
         inherits = request.workflow is not None and request.priority is None
-        request = _with_defaults(request, rules, choose_pool(request.pool), header_key)
+        request = _with_defaults(request, rules, caller, header_key)
         payload = _encode_payload(request, at)
         return Draft(request, payload, compile_job(request), inherits, at)
     except InvalidDocument as fault:
@@ -199,14 +207,15 @@ def _check_carried_out(request: JobRequest) -> None:
             raise InvalidDocument("not_supported_yet", f"{field!r} isn't supported yet: leave it out", f"/{field}")
 
 
-def _with_defaults(request: JobRequest, rules: Rules, pool: str, header_key: str | None) -> JobRequest:
+def _with_defaults(request: JobRequest, rules: Rules, caller: Caller, header_key: str | None) -> JobRequest:
     key = request.idempotency_key
     if key is not None and header_key is not None and key != header_key:
         detail = "the Idempotency-Key header and the body's idempotency_key differ: send one"
         raise InvalidDocument("invalid_job", detail, "/idempotency_key")
     return msgspec.structs.replace(
         request,
-        pool=pool,
+        pool=caller.pool(request.pool),
+        customer_id=caller.customer(request.customer_id),
         priority=rules.default_priority if request.priority is None else request.priority,
         timeout_s=_timeout_s(request, rules),
         idempotency_key=key or header_key,

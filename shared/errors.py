@@ -9,6 +9,7 @@
     │   ├── TooLarge         over a limit of size
     │   └── Misconfigured    settings are wrong (all faults at once)
     ├── Unavailable          try again later: the store or the hub can't be reached, or is full
+    │   └── Throttled        the key has asked too often: try again after `retry_after_s`
     └── Bug                  stop: what can't happen did
 
 An expected outcome (nothing to claim, a stale fence) is a value, not an error.
@@ -23,6 +24,7 @@ __all__ = [
     "NotAllowed",
     "NotFound",
     "Refused",
+    "Throttled",
     "TooLarge",
     "Unavailable",
 ]
@@ -92,6 +94,21 @@ class Unavailable(MusterError):
     """Try again later: the store or the hub can't be reached, or is full."""
 
     code = "unavailable"
+
+
+class Throttled(Unavailable):
+    """The key has asked too often.
+
+    Args:
+        detail: by how much.
+        retry_after_s: when it may ask again.
+    """
+
+    code = "rate_limited"
+
+    def __init__(self, detail: str, *, retry_after_s: int) -> None:
+        super().__init__(detail)
+        self.retry_after_s = retry_after_s
 
 
 class Bug(MusterError):

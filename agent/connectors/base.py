@@ -4,6 +4,8 @@
 - Cancelling the task that awaits `run` *is* the cancel: the connector catches `CancelledError`, stops exactly its own
   job on the service within `CANCEL_GRACE_S`, and raises it again.
 - Success is what the service says, never the mere end of a stream; a fault carries a class by what the service says.
+- What the agent must know to take a job up again after a restart is told by `Assignment.note`, before or as soon as the
+  service knows the job; `adopt` gets the last note back. Only the same connector reads it.
 - Output files are written below `Assignment.output_dir`; the agent hashes, spools and uploads them.
 """
 
@@ -20,6 +22,8 @@ __all__ = [
     "Assignment",
     "Connector",
     "Finished",
+    "NotAdopted",
+    "Note",
     "OutputFile",
     "Report",
     "ServiceFault",
@@ -31,6 +35,13 @@ CANCEL_GRACE_S = 25.0
 
 #: told of progress, as often as the service says something; the agent coalesces
 Report = Callable[[Progress], None]
+
+#: keeps a word about the job on disk, in place of the one before; blocks for one small write, never raises
+Note = Callable[[str], None]
+
+
+def _unkept(_: str) -> None:
+    """Nobody adopts the job."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +62,10 @@ class Assignment:
     output_dir: Path
     #: environment for child processes: `CUDA_VISIBLE_DEVICES` of the worker and such
     environment: Mapping[str, str] = field(default_factory=dict)
+    #: keeps what `adopt` needs: the service-side id of the job
+    note: Note = _unkept
+    #: for how long the attempt has been under way, in seconds: an adopted one counts from its claim
+    age_s: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +102,20 @@ class ServiceFault(Exception):
         self.message = message
 
 
+class NotAdopted(Exception):
+    """The job of an earlier process isn't taken up: it is given back, no attempt spent.
+
+    Nothing of it still runs, as far as the connector can see to it.
+
+    Args:
+        reason: why, for the log.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
 @dataclass(frozen=True, kw_only=True)
 class ServiceState:
     """What a probe found."""
@@ -115,6 +144,21 @@ class Connector(Protocol):
         Raises:
             ServiceFault: the service failed or refused the job; its class says what to do.
             asyncio.CancelledError: the task was cancelled and the job is stopped on the service.
+        """
+        ...
+
+    async def adopt(self, assignment: Assignment, noted: str, report: Report) -> Finished:
+        """The result of a job that an earlier process of this agent began; the service isn't asked to begin it again.
+
+        Args:
+            assignment: as `run` got it, with an empty output folder and no inputs; `age_s` says since when.
+            noted: what was noted last; empty: nothing, the service may or may not know the job.
+            report: told of progress.
+
+        Raises:
+            NotAdopted: the service doesn't know the job (any more), or it can't be taken up.
+            ServiceFault: as `run`.
+            asyncio.CancelledError: as `run`.
         """
         ...
 

@@ -6,6 +6,7 @@ It refuses to know what the program does.
 - It runs in a folder of its own that holds the job's inputs; outputs are regular files below that folder.
 - Its environment is the worker's, and a job can add variables but not replace one.
 - On cancel the whole process group ends: SIGTERM, and SIGKILL after a grace.
+- Each program has its attempt in its environment, so that a next process of the agent finds what a dead one left.
 """
 
 import asyncio
@@ -15,9 +16,9 @@ import signal
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from agent.connectors.base import Assignment, Finished, Report, ServiceFault, ServiceState
+from agent.connectors.base import Assignment, Finished, NotAdopted, Report, ServiceFault, ServiceState
 from agent.connectors.collect import Placed, collect, place
-from agent.connectors.process_group import Ended, GroupTimes, OnLine, Program, run_group
+from agent.connectors.process_group import Ended, GroupTimes, OnLine, Program, end_marked, run_group
 from agent.spawn import child_environment
 from shared.wire.job import Progress
 from shared.wire.states import FailureClass
@@ -26,6 +27,8 @@ __all__ = ["CommandConnector"]
 
 #: folder below the attempt's output folder in which the program runs
 WORK_FOLDER = "work"
+#: the variable that names the attempt to its program: job id and fence, `default-01J....3`
+MARK = "MUSTER_ATTEMPT"
 #: output lines go up as progress messages at most this often, in seconds
 MESSAGE_EVERY_S = 0.5
 MESSAGE_CHARACTERS = 200
@@ -74,6 +77,16 @@ class CommandConnector:
         ended = await self._run(program, report)
         return await _finished(payload, ended, placed)
 
+    async def adopt(self, assignment: Assignment, noted: str, report: Report) -> Finished:  # noqa: ARG002 - marked instead
+        """Nothing: a program's output went with the process that read it. What is left of it is ended.
+
+        Raises:
+            NotAdopted: always.
+            asyncio.CancelledError: the task was cancelled; all of the program got SIGKILL.
+        """
+        count = await end_marked(MARK, _mark(assignment), self._times)
+        raise NotAdopted(f"a program's output goes with the agent that started it; {count} of its processes were ended")
+
     async def close(self) -> None:
         """Nothing to free."""
 
@@ -94,7 +107,8 @@ class CommandConnector:
         return path
 
     def _environment(self, assignment: Assignment) -> dict[str, str]:
-        environment = child_environment(self._environ, assignment.environment)
+        own = {**assignment.environment, MARK: _mark(assignment)}
+        environment = child_environment(self._environ, own)
         for name, value in assignment.payload["env"].items():
             if name in environment:
                 raise ServiceFault(
@@ -108,6 +122,10 @@ class CommandConnector:
             return await run_group(program, _messages(report), self._times)
         except OSError as error:
             raise ServiceFault(FailureClass.UNFIT, f"could not start {program.argv[0]}: {error.strerror}") from None
+
+
+def _mark(assignment: Assignment) -> str:
+    return f"{assignment.job_id}.{assignment.fence}"
 
 
 def _messages(report: Report) -> OnLine:

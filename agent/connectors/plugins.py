@@ -5,6 +5,7 @@
 - It runs with the agent's rights: a file that others may write is not loaded.
 - One that can't be loaded is told in the log, by its place, and stands there as a service that is down for this reason;
   the agent goes on.
+- One without `adopt` works: its jobs are given back after a restart of the agent.
 - A word of the product's own services stays the product's.
 """
 
@@ -19,7 +20,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
-from agent.connectors.base import Assignment, Connector, Finished, Report, ServiceFault, ServiceState
+from agent.connectors.base import Assignment, Connector, Finished, NotAdopted, Report, ServiceFault, ServiceState
 from shared.log import get
 from shared.wire.states import FailureClass
 
@@ -29,8 +30,9 @@ GROUP = "muster.connectors"
 #: what a file or module must have
 FACTORY = "connector"
 SERVICE_WORD = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
-#: what the contract has of coroutines
+#: what the contract has of coroutines; `adopt` may be left out
 METHODS = ("probe", "run", "close")
+ADOPT = "adopt"
 
 log = get(__name__)
 
@@ -72,8 +74,26 @@ class BrokenConnector:
         """Nothing. Raises: ServiceFault: class `unfit`."""
         raise ServiceFault(FailureClass.UNFIT, self._reason)
 
+    async def adopt(self, assignment: Assignment, noted: str, report: Report) -> Finished:  # noqa: ARG002 - it can't
+        """Nothing. Raises: NotAdopted."""
+        raise NotAdopted(self._reason)
+
     async def close(self) -> None:
         """Nothing to free."""
+
+
+class UnadoptingConnector:
+    """A plug-in that can't take jobs up again. Args: plugin: it, with all but `adopt`."""
+
+    def __init__(self, plugin: Any) -> None:
+        self.service: str = plugin.service
+        self.probe = plugin.probe
+        self.run = plugin.run
+        self.close = plugin.close
+
+    async def adopt(self, assignment: Assignment, noted: str, report: Report) -> Finished:  # noqa: ARG002 - it can't
+        """Nothing. Raises: NotAdopted."""
+        raise NotAdopted(f"the connector of {self.service} has no 'adopt'")
 
 
 def plugins(folder: Path, taken: Collection[str]) -> dict[str, Make]:
@@ -137,12 +157,12 @@ def _made(place: str, load: Load, settings: PluginSettings) -> Connector:
         reason = f"{place} can't be loaded: {type(error).__name__}: {error}"
         log.warning("connector.unloadable", place=place, reason=reason, exc_info=True)
         return BrokenConnector(settings.service, reason)
-    connector: Connector = made
+    connector: Connector = made if hasattr(made, ADOPT) else UnadoptingConnector(made)
     return connector
 
 
 def _require_connector(made: Any, service: str) -> None:
-    for name in METHODS:
+    for name in (*METHODS, ADOPT) if hasattr(made, ADOPT) else METHODS:
         if not inspect.iscoroutinefunction(getattr(made, name, None)):
             raise TypeError(f"its connector has no 'async def {name}'")
     if getattr(made, "service", None) != service:

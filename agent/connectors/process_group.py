@@ -4,6 +4,7 @@ It refuses to know why the program runs or what its exit code means.
 
 - Nothing of the group outlives `run_group`: whatever the way out, the group is killed.
 - The program's end is its first process's end, even where a grandchild keeps the pipes open.
+- What a dead process of the agent left is known by its environment alone: process ids are used again.
 """
 
 import asyncio
@@ -14,7 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-__all__ = ["Ended", "GroupTimes", "OnLine", "Program", "run_group"]
+import psutil
+
+__all__ = ["Ended", "GroupTimes", "OnLine", "Program", "end_marked", "run_group"]
 
 #: how much of each output stream is kept, in bytes
 TAIL_BYTES = 65_536
@@ -94,6 +97,29 @@ async def run_group(program: Program, on_line: OnLine, times: GroupTimes) -> End
     return Ended(exit_code=exit_code, stdout=protocol.tail(STDOUT), stderr=protocol.tail(STDERR))
 
 
+async def end_marked(name: str, value: str, times: GroupTimes) -> int:
+    """How many processes had this variable in their environment; they got SIGTERM, and SIGKILL after the grace.
+
+    Args:
+        name: of a variable that the environment of their program had from the start.
+        value: of no other program.
+        times: patience.
+
+    Raises:
+        asyncio.CancelledError: the task was cancelled; they got SIGKILL at once.
+    """
+    try:
+        count = left = await asyncio.to_thread(_signal_marked, name, value, signal.SIGTERM)
+        rounds = int(times.term_grace_s / times.poll_s)
+        while left and rounds:
+            await asyncio.sleep(times.poll_s)
+            left = await asyncio.to_thread(_signal_marked, name, value, 0)
+            rounds -= 1
+    finally:
+        _signal_marked(name, value, signal.SIGKILL)
+    return count
+
+
 class _Streams(asyncio.SubprocessProtocol):
     """Keeps the tails of both streams and notes the program's end."""
 
@@ -158,3 +184,16 @@ def _signal_group(group_id: int, number: int) -> bool:
     except (ProcessLookupError, PermissionError):
         return False
     return True
+
+
+def _signal_marked(name: str, value: str, number: int) -> int:
+    """How many processes there are with this variable; each got the signal."""
+    count = 0
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get(name) == value:
+                process.send_signal(number)
+                count += 1
+        except (psutil.Error, OSError):
+            continue  # gone, or somebody else's
+    return count

@@ -4,6 +4,7 @@ It needs no server, so it shows a fresh installation at work and drives tests. I
 
 - The same payload writes the same bytes; only `fail_rate` draws from the random source.
 - A cancelled job stops within its current step.
+- It has no service that could forget a job: an adopted one goes on where it would be by now.
 """
 
 import asyncio
@@ -55,19 +56,29 @@ class SimulationConnector:
         Raises:
             ServiceFault: the payload asked for it, or the dice did.
         """
+        return await self._result(assignment, 0.0, report)
+
+    async def adopt(self, assignment: Assignment, noted: str, report: Report) -> Finished:  # noqa: ARG002 - its age is all
+        """The outputs of the payload, after the rest of its duration. Raises: as `run`."""
+        return await self._result(assignment, assignment.age_s, report)
+
+    async def close(self) -> None:
+        """Nothing to free."""
+
+    async def _result(self, assignment: Assignment, spent_s: float, report: Report) -> Finished:
         payload = assignment.payload
-        await self._take_steps(payload["steps"], payload["duration_s"], report)
+        await self._take_steps(payload["steps"], payload["duration_s"], spent_s, report)
         self._fail_as_told(payload)
         outputs = [await _write(assignment.output_dir, wanted) for wanted in payload["outputs"]]
         values = {"steps": payload["steps"], "duration_s": payload["duration_s"]}
         return Finished(values=values, outputs=tuple(outputs))
 
-    async def close(self) -> None:
-        """Nothing to free."""
-
-    async def _take_steps(self, steps: int, duration_s: float, report: Report) -> None:
+    async def _take_steps(self, steps: int, duration_s: float, spent_s: float, report: Report) -> None:
         for step in range(1, steps + 1):
-            await self._sleep(duration_s / steps)
+            step_s = min(duration_s / steps, step * duration_s / steps - spent_s)
+            if step_s < 0:  # an earlier process took it
+                continue
+            await self._sleep(step_s)
             report(Progress(value=step / steps, message=f"step {step} of {steps}", step=step, steps=steps))
 
     def _fail_as_told(self, payload: dict[str, Any]) -> None:

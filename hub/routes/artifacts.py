@@ -25,6 +25,7 @@ from hub.openapi import takes_bytes
 from hub.parts import HubParts, parts_of
 from hub.ranges import ByteRange, Unsatisfiable, parse_range
 from hub.requests import body_chunks
+from hub.routes.jobs import parts_for
 from shared.store.artifacts import ArtifactRecord
 from shared.store.jobs import pool_of_job
 from shared.wire.access import Scope
@@ -75,8 +76,8 @@ async def download_artifact(request: Request[Any, Any, Any], artifact_id: FromPa
 @get("/v1/jobs/{job_id:str}/artifacts", opt=needs(Scope.JOBS_READ))
 async def list_outputs(request: Request[Any, Any, Any], job_id: FromPath[str]) -> OutputPage:
     """The files that a completed job made."""
-    require_pool(principal_of(request), pool_of_job(job_id))
-    return OutputPage(result_of(await parts_of(request).jobs.get(job_id)).outputs)
+    parts = await parts_for(request, job_id)
+    return OutputPage(result_of(await parts.jobs.get(job_id)).outputs)
 
 
 @route("/v1/jobs/{job_id:str}/artifacts/{name:path}", http_method=READ, opt=needs(Scope.JOBS_READ))
@@ -84,9 +85,8 @@ async def download_output(
     request: Request[Any, Any, Any], job_id: FromPath[str], name: FromPath[Path]
 ) -> Response[Any]:
     """One file that a completed job made; `Range` asks for a part of it."""
-    require_pool(principal_of(request), pool_of_job(job_id))
+    parts = await parts_for(request, job_id)
     plain = checked_name(_relative(name))
-    parts = parts_of(request)
     job = await parts.jobs.get(job_id)
     return await _served(request, parts, output_path(job_id, job.fence, plain), output_of(job, plain), plain)
 

@@ -13,10 +13,11 @@ from litestar import Request, get
 from litestar.params import FromPath, HeaderParameter, QueryParameter
 from litestar.response import Stream
 
-from hub.auth import needs, principal_of, require_pool
+from hub.auth import needs, principal_of, require_everybody, require_pool
 from hub.events import cursor_key
 from hub.parts import HubParts, parts_of
 from hub.requests import PoolName
+from hub.routes.jobs import parts_for
 from shared.errors import Invalid, NotFound
 from shared.store.jobs import pool_of_job
 from shared.wire.access import Scope
@@ -46,8 +47,9 @@ async def follow_events(
     last_event_id: LastEventId = None,
 ) -> Stream:
     """Every event of a pool from now on, or from after the cursor."""
-    parts = parts_of(request)
-    chosen = require_pool(principal_of(request), pool)
+    parts, principal = parts_of(request), principal_of(request)
+    require_everybody(principal)
+    chosen = require_pool(principal, pool)
     if chosen not in await parts.pools.names():
         raise NotFound(f"no pool {chosen!r}", code="unknown_pool")
     start = _cursor(last_event_id or cursor) or await parts.feed.newest(chosen)
@@ -59,8 +61,7 @@ async def follow_job(
     request: Request[Any, Any, Any], job_id: FromPath[str], cursor: Cursor = None, last_event_id: LastEventId = None
 ) -> Stream:
     """A job's events, to its final one."""
-    parts = parts_of(request)
-    pool = require_pool(principal_of(request), pool_of_job(job_id))
+    parts, pool = await parts_for(request, job_id), pool_of_job(job_id)
     given = _cursor(last_event_id or cursor)
     # a pool that no job is in gets no reader
     await parts.jobs.get(job_id)

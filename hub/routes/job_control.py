@@ -7,7 +7,7 @@ from litestar import Request, patch, post
 from litestar.params import FromPath
 from msgspec import Meta
 
-from hub.auth import needs, principal_of, require_pool
+from hub.auth import needs, principal_of, require_customer, require_pool
 from hub.job_views import with_urls
 from hub.openapi import takes
 from hub.parts import parts_of
@@ -72,19 +72,19 @@ class JobSelection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 @post("/v1/jobs/{job_id:str}/cancel", opt=needs(Scope.JOBS_CONTROL), status_code=200)
 async def cancel_job(request: Request[Any, Any, Any], job_id: FromPath[str]) -> JobView:
     """Cancel: a waiting job at once, a running one as soon as its agent has stopped it."""
-    return with_urls(await parts_for(request, job_id).jobs.cancel(job_id))
+    return with_urls(await (await parts_for(request, job_id)).jobs.cancel(job_id))
 
 
 @post("/v1/jobs/{job_id:str}/retry", opt=needs(Scope.JOBS_CONTROL), status_code=200)
 async def retry_job(request: Request[Any, Any, Any], job_id: FromPath[str]) -> JobView:
     """Take a failed or cancelled job back into the queue, at its old place, with all its attempts before it."""
-    return await parts_for(request, job_id).jobs.retry(job_id)
+    return await (await parts_for(request, job_id)).jobs.retry(job_id)
 
 
 @patch("/v1/jobs/{job_id:str}", opt=needs(Scope.JOBS_CONTROL), operation_class=takes(JobChange))
 async def change_job(request: Request[Any, Any, Any], job_id: FromPath[str]) -> JobView:
     """Give a waiting job another priority; among those of the new one it keeps its place by submit."""
-    parts = parts_for(request, job_id)
+    parts = await parts_for(request, job_id)
     change = decode(JobChange, await json_body(request))
     return await parts.jobs.prioritize(job_id, change.priority)
 
@@ -112,8 +112,9 @@ async def retry_jobs(request: Request[Any, Any, Any]) -> Changed:
 async def _selected(request: Request[Any, Any, Any], states: frozenset[JobState]) -> tuple[str, JobFilter, str | None]:
     """Pool, filter and cursor of a body."""
     selection = decode(JobSelection, await json_body(request))
-    pool = require_pool(principal_of(request), selection.pool)
-    return pool, selection.filter(states), selection.cursor
+    principal = principal_of(request)
+    selection = msgspec.structs.replace(selection, customer_id=require_customer(principal, selection.customer_id))
+    return require_pool(principal, selection.pool), selection.filter(states), selection.cursor
 
 
 ROUTES = [cancel_job, retry_job, change_job, cancel_jobs, retry_jobs]

@@ -6,7 +6,7 @@ import msgspec
 from litestar import Request, Response, get, post
 from litestar.params import FromPath, HeaderParameter, QueryParameter
 
-from hub.auth import needs, principal_of, require_pool
+from hub.auth import needs, principal_of, require_customer, require_pool
 from hub.explain import explain_draft, explain_job
 from hub.intake import check_known, check_stored, read_submission, store_jobs, wait_until_final
 from hub.job_views import result_of, with_urls
@@ -14,7 +14,7 @@ from hub.openapi import JobBatch, takes
 from hub.parts import HubParts, parts_of
 from hub.requests import PoolName, json_body
 from hub.submission import MAX_BATCH_BYTES
-from shared.errors import Invalid
+from shared.errors import Invalid, NotFound
 from shared.store.jobs import JobFilter, pool_of_job
 from shared.wire.access import Scope
 from shared.wire.job import JobRequest, JobResult
@@ -100,8 +100,10 @@ async def list_jobs(  # noqa: PLR0913 - one argument a query parameter
     limit: Annotated[int, QueryParameter(ge=1, le=1000)] = 50,
 ) -> JobPage:
     """Jobs, newest first. A page may be short; only a null `next_cursor` is the end."""
-    wanted = JobFilter(of_state, service, customer_id, workflow_id, label, failure_class)
-    chosen = require_pool(principal_of(request), pool)
+    principal = principal_of(request)
+    customer = require_customer(principal, customer_id)
+    wanted = JobFilter(of_state, service, customer, workflow_id, label, failure_class)
+    chosen = require_pool(principal, pool)
     page = await parts_of(request).jobs.list(chosen, wanted, cursor=cursor, limit=limit)
     return msgspec.structs.replace(page, items=tuple(with_urls(job) for job in page.items))
 
@@ -109,7 +111,7 @@ async def list_jobs(  # noqa: PLR0913 - one argument a query parameter
 @get("/v1/jobs/{job_id:str}", opt=needs(Scope.JOBS_READ))
 async def get_job(request: Request[Any, Any, Any], job_id: FromPath[str]) -> JobView:
     """A job with its state, progress, history and result, and while it is pending its position."""
-    parts = parts_for(request, job_id)
+    parts = await parts_for(request, job_id)
     job = with_urls(await parts.jobs.get(job_id))
     if job.state is not JobState.PENDING:
         return job
@@ -120,27 +122,35 @@ async def get_job(request: Request[Any, Any, Any], job_id: FromPath[str]) -> Job
 @get("/v1/jobs/{job_id:str}/payload", opt=needs(Scope.JOBS_READ))
 async def get_payload(request: Request[Any, Any, Any], job_id: FromPath[str]) -> Response[bytes]:
     """What the service was asked to do."""
-    payload = await parts_for(request, job_id).jobs.payload(job_id)
+    payload = await (await parts_for(request, job_id)).jobs.payload(job_id)
     return Response(payload, media_type="application/json")
 
 
 @get("/v1/jobs/{job_id:str}/result", opt=needs(Scope.JOBS_READ))
 async def get_result(request: Request[Any, Any, Any], job_id: FromPath[str]) -> JobResult:
     """What came of a completed job; 409 while there is nothing."""
-    return result_of(await parts_for(request, job_id).jobs.get(job_id))
+    return result_of(await (await parts_for(request, job_id)).jobs.get(job_id))
 
 
 @get("/v1/jobs/{job_id:str}/explain", opt=needs(Scope.JOBS_READ))
 async def get_explanation(request: Request[Any, Any, Any], job_id: FromPath[str]) -> Explanation:
     """Who could run the job, why the others can't, and where it stands."""
-    parts = parts_for(request, job_id)
+    parts = await parts_for(request, job_id)
     return await explain_job(parts.explain, await parts.jobs.get(job_id))
 
 
-def parts_for(request: Request[Any, Any, Any], job_id: str) -> HubParts:
-    """The hub's parts, for one who may see this job."""
-    require_pool(principal_of(request), pool_of_job(job_id))
-    return parts_of(request)
+async def parts_for(request: Request[Any, Any, Any], job_id: str) -> HubParts:
+    """The hub's parts, for one who may see this job.
+
+    Raises:
+        NotAllowed: the key isn't for its pool.
+        NotFound: there is none, or it is another customer's than the key's.
+    """
+    parts, principal = parts_of(request), principal_of(request)
+    require_pool(principal, pool_of_job(job_id))
+    if principal.customer_id is not None and await parts.jobs.customer(job_id) != principal.customer_id:
+        raise NotFound(f"no job {job_id}", code="job_not_found")
+    return parts
 
 
 ROUTES = [

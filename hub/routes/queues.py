@@ -6,7 +6,7 @@ import msgspec
 from litestar import Request, get, post
 from litestar.params import FromPath
 
-from hub.auth import needs, principal_of, require_pool
+from hub.auth import needs, principal_of, require_everybody, require_pool
 from hub.parts import HubParts, parts_of
 from hub.requests import PoolName
 from shared.wire.access import Scope
@@ -26,6 +26,7 @@ class QueuePage(msgspec.Struct, frozen=True):
 async def list_queues(request: Request[Any, Any, Any], pool: PoolName = None) -> QueuePage:
     """Every service that a job ever asked for: jobs that are kept by state, age of the oldest pending one, pauses."""
     parts = parts_of(request)
+    require_everybody(principal_of(request))
     found = await parts.queues.all(require_pool(principal_of(request), pool))
     return QueuePage(tuple(_aged(parts, one) for one in found))
 
@@ -33,6 +34,7 @@ async def list_queues(request: Request[Any, Any, Any], pool: PoolName = None) ->
 @post("/v1/queues/{service:str}/pause", opt=needs(Scope.JOBS_CONTROL), status_code=200)
 async def pause_queue(request: Request[Any, Any, Any], service: FromPath[str], pool: PoolName = None) -> QueueView:
     """Hand out no more jobs of the service; what runs goes on."""
+    require_everybody(principal_of(request))
     parts, chosen = parts_of(request), require_pool(principal_of(request), pool)
     await parts.queues.pause(chosen, service)
     return _aged(parts, await parts.queues.get(chosen, service))
@@ -41,6 +43,7 @@ async def pause_queue(request: Request[Any, Any, Any], service: FromPath[str], p
 @post("/v1/queues/{service:str}/resume", opt=needs(Scope.JOBS_CONTROL), status_code=200)
 async def resume_queue(request: Request[Any, Any, Any], service: FromPath[str], pool: PoolName = None) -> QueueView:
     """Hand them out again."""
+    require_everybody(principal_of(request))
     parts, chosen = parts_of(request), require_pool(principal_of(request), pool)
     await parts.queues.resume(chosen, service)
     return _aged(parts, await parts.queues.get(chosen, service))

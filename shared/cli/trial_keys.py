@@ -11,8 +11,9 @@ from shared.client_config import ClientConfig, client_file, load_client, write_c
 from shared.clock import SystemClock
 from shared.errors import Misconfigured
 from shared.private_file import write_private
-from shared.store.access import Access, CredentialKind
+from shared.store.access import Access
 from shared.store.connection import Store
+from shared.store.credentials import CredentialKind, Credentials, Grant
 from shared.store.embedded_files import LOOPBACK, StoreFiles
 from shared.wire.access import Scope
 
@@ -43,13 +44,13 @@ async def make_keys(folder: Path, environ: Mapping[str, str]) -> TrialKeys:
     record = StoreFiles(folder / "hub").record()
     store = Store.at(f"redis://:{record.password}@{LOOPBACK}:{record.port}/0")
     try:
-        access = Access(store, SystemClock())
-        token_file = await kept_token(access, folder / "agent.token")
+        access, credentials = Access(store, SystemClock()), Credentials(store, SystemClock())
+        token_file = await kept_token(access, credentials, folder / "agent.token")
         admin_file = folder / "admin.key"
         admin = await working_admin(access, (read(admin_file), configured(environ).key))
         if admin is not None:
             return TrialKeys(admin, is_new=False, token_file=token_file)
-        _, made = await access.create(CredentialKind.KEY, "muster up", scopes=[Scope.ADMIN])
+        _, made = await credentials.create(CredentialKind.KEY, "muster up", Grant(scopes=[Scope.ADMIN]))
         write_private(admin_file, made)
         return TrialKeys(made, is_new=True, token_file=token_file)
     finally:
@@ -66,11 +67,11 @@ def write_client(environ: Mapping[str, str], url: str, key: str) -> Path | None:
     return aside
 
 
-async def kept_token(access: Access, file: Path) -> Path:
+async def kept_token(access: Access, credentials: Credentials, file: Path) -> Path:
     """The file with an enrolment token that works."""
     token = read(file)
     if token is None or await access.find(token) is None:
-        _, made = await access.create(CredentialKind.TOKEN, "muster up", scopes=[Scope.AGENTS_ENROLL])
+        _, made = await credentials.create(CredentialKind.TOKEN, "muster up", Grant(scopes=[Scope.AGENTS_ENROLL]))
         write_private(file, made)
     return file
 

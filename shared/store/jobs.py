@@ -8,7 +8,7 @@ import msgspec
 from shared.errors import Bug, Conflict, Invalid, NotFound
 from shared.store.connection import Store, translated
 from shared.store.job_pages import JobFilter, page
-from shared.store.job_rows import read_job
+from shared.store.job_rows import read_job, read_record
 from shared.store.keys import pool_key
 from shared.wire.compiled import compile_job
 from shared.wire.fault import InvalidDocument
@@ -100,6 +100,10 @@ class Jobs:
     async def get(self, job_id: str) -> JobView:
         """The job with history and result. Raises: NotFound."""
         return await read_job(self._store, pool_of_job(job_id), job_id)
+
+    async def customer(self, job_id: str) -> str | None:
+        """Whose job it is; None: nobody's. Raises: NotFound."""
+        return (await read_record(self._store, pool_of_job(job_id), job_id)).customer_id
 
     async def payload(self, job_id: str) -> bytes:
         """JSON text of the payload as submitted. Raises: NotFound."""

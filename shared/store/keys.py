@@ -85,6 +85,8 @@ _HUB_CATALOGUE: tuple[KeyKind, ...] = (
     KeyKind("identity:<digest>", "hash", "hub", "until revoked"),
     KeyKind("identities", "hash", "hub", "permanent"),
     KeyKind("artifact:<id>", "hash", "hub", "7 days"),
+    KeyKind("audit", "stream", "hub", "trimmed by length"),
+    KeyKind("rate:<key>:<minute>", "string", "hub", "2 minutes"),
 )
 
 

@@ -47,6 +47,14 @@ class Principal(msgspec.Struct, frozen=True):
     pools: frozenset[str] | None
     #: set for an agent's identity
     agent_id: str | None = None
+    #: of the key or token; None: an agent, or `WS_AUTH_TOKEN`
+    credential_id: str | None = None
+    #: of an enrolment token, whose uses are counted by it
+    token_digest: str | None = None
+    #: sees and submits this customer's jobs alone; None: everybody's
+    customer_id: str | None = None
+    #: requests a minute; None: no limit
+    rate_per_minute: int | None = None
 
     def allows(self, *any_of: Scope) -> bool:
         """Has it one of these scopes?"""
@@ -71,3 +79,11 @@ class Credential(msgspec.Struct, frozen=True):
     created_at_ms: int
     #: None: until revoked
     expires_at_ms: int | None = None
+    #: sees and submits this customer's jobs alone; None: everybody's
+    customer_id: str | None = None
+    #: requests a minute; None: no limit
+    rate_per_minute: int | None = None
+    #: machines that a token still lets in; None: no limit
+    uses_left: int | None = None
+    #: to about a minute; None: never
+    last_used_at_ms: int | None = None

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from agent.connectors.base import Assignment, Finished, Report, ServiceState
+from agent.connectors.base import Assignment, Finished, NotAdopted, Report, ServiceState
 from shared.store.workers import Signal
 from shared.wire.job import Progress
 from shared.wire.states import FailureClass
@@ -44,6 +44,9 @@ class Probed:
         if self.raises:
             raise self.raises
         return Finished(values={"n": len(self.started)})
+
+    async def adopt(self, assignment: Assignment, noted: str, report: Report) -> Finished:
+        raise NotAdopted("the test has no need of it")
 
     async def close(self) -> None:
         """Nothing to free."""

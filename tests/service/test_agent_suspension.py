@@ -6,7 +6,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from agent.bundle import Bundle
-from agent.connectors.base import Assignment, Finished, Report, ServiceFault, ServiceState
+from agent.connectors.base import Assignment, Finished, NotAdopted, Report, ServiceFault, ServiceState
 from agent.recovery import Recovery
 from shared.store import library
 from shared.store.connection import Store
@@ -34,6 +34,9 @@ class Sick:
         if self.fault:
             raise ServiceFault(self.fault, "it broke")
         return Finished()
+
+    async def adopt(self, assignment: Assignment, noted: str, report: Report) -> Finished:
+        raise NotAdopted("the test has no need of it")
 
     async def close(self) -> None:
         """Nothing to free."""

@@ -9,13 +9,15 @@ from typing import Any
 import httpx2
 import msgspec
 import pytest
+from msgspec.structs import replace
 from structlog.testing import capture_logs
 
 from agent.attempt import Attempts
-from agent.connectors.base import Assignment, Finished, OutputFile, Report, ServiceFault, ServiceState
+from agent.connectors.base import Assignment, Finished, NotAdopted, OutputFile, Report, ServiceFault, ServiceState
 from agent.events import AttemptKey, ProgressMade, ServiceEnded
 from agent.hub_files import HubFiles
 from agent.inputs import Inputs
+from agent.journal import Journal
 from agent.spool import Spool
 from shared.wire.job import Progress
 from shared.wire.states import FailureClass
@@ -35,6 +37,7 @@ class Scripted:
     def __init__(self) -> None:
         self.work: Callable[[Assignment, Report], Any] = lambda _assignment, _report: Finished()
         self.seen: Assignment | None = None
+        self.noted: str | None = None
 
     async def probe(self) -> ServiceState:
         return ServiceState(healthy=True)
@@ -43,6 +46,10 @@ class Scripted:
         self.seen = assignment
         answer: Finished = self.work(assignment, report)
         return await answer if asyncio.iscoroutine(answer) else answer
+
+    async def adopt(self, assignment: Assignment, noted: str, report: Report) -> Finished:
+        self.noted = noted
+        return await self.run(assignment, report)
 
     async def close(self) -> None:
         """Nothing to free."""
@@ -57,6 +64,7 @@ class Stage:
         self.hub = HubTwin()
         self.time = ManualTime()
         self.spool = Spool(folder / "spool")
+        self.journal = Journal(folder / "running", "box")
         self.told: list[ProgressMade | ServiceEnded] = []
         self.connection = self.hub.connection()
         self.web = httpx2.AsyncClient(transport=httpx2.MockTransport(lambda _: httpx2.Response(404)))
@@ -67,16 +75,25 @@ class Stage:
             connectors={"simulation": self.service},
             environments={"a": {"CUDA_VISIBLE_DEVICES": "GPU-1"}},
             inputs=Inputs(HubFiles(self.connection), self.web, sleep=self.time.sleep, dice=dice),
+            journal=self.journal,
             spool=self.spool,
             work_folder=self.folder / "work",
             clock=self.time,
         )
 
     async def run(self, payload: Any = None, **spec: Any) -> Any:
+        return await self.attempts().run(self.claimed(payload, **spec), self.told.append)
+
+    async def adopt(self, noted: str = "", **spec: Any) -> Any:
+        """What an earlier process began is taken up, 40 s after that."""
+        claimed = self.claimed({"n": 1}, **spec)
+        begun = self.journal.begin(claimed, self.time.now_ms() - 40_000)
+        return await self.attempts().adopt(replace(begun, noted=noted), self.told.append)
+
+    def claimed(self, payload: Any = None, **spec: Any) -> Claimed:
         document = {"service": "simulation", **spec}
         text = msgspec.json.encode(payload or {})
-        claimed = Claimed(*KEY[:1], "default", "a", KEY.fence, 1, 20_000, document, text)
-        return await self.attempts().run(claimed, self.told.append)
+        return Claimed(*KEY[:1], "default", "a", KEY.fence, 1, 20_000, document, text)
 
 
 @pytest.fixture
@@ -85,7 +102,7 @@ async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
     yield stage
     await stage.connection.close()
     await stage.web.aclose()
-    assert list((tmp_path / "work").iterdir()) == [], "no work folder is left"
+    assert list((tmp_path / "work").glob("*")) == [], "no work folder is left"
 
 
 async def test_the_connector_gets_everything_on_local_disk(stage: Stage) -> None:
@@ -209,3 +226,76 @@ async def test_what_a_dead_process_left_in_the_work_folder_is_not_seen(stage: St
     (left / "old").write_bytes(b"x")
     stage.service.work = lambda assignment, _: Finished(values={"files": len(list(assignment.output_dir.iterdir()))})
     assert (await stage.run()).values == {"files": 0}
+
+
+async def test_it_is_in_the_journal_with_its_note_while_the_service_works(stage: Stage) -> None:
+    seen: list[Any] = []
+
+    def work(assignment: Assignment, _: Report) -> Finished:
+        seen.extend(stage.journal.left(()))
+        assignment.note("remote-7")
+        seen.extend(stage.journal.left(()))
+        return Finished()
+
+    stage.service.work = work
+    await stage.run({"n": [1]}, model="sdxl")
+    before, after = seen
+    assert (before.claimed, before.noted) == (stage.claimed({"n": [1]}, model="sdxl"), "")
+    assert after == replace(before, noted="remote-7")
+    assert stage.journal.left(()) == [], "the spool has it"
+
+
+async def test_an_aborted_attempt_stays_in_the_journal_until_it_is_forgotten(stage: Stage) -> None:
+    stage.service.work = lambda _assignment, _report: asyncio.Event().wait()
+    task = asyncio.create_task(stage.run())
+    await wait_until(lambda: stage.service.seen, 5, "the service works")
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert [begun.attempt for begun in stage.journal.left(())] == [KEY]
+    await stage.attempts().forget(KEY)
+    assert stage.journal.left(()) == []
+
+
+async def test_a_disk_that_takes_no_journal_stops_no_job(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    def work(assignment: Assignment, _: Report) -> Finished:
+        assignment.note("remote-7")
+        return Finished(values={"n": 1})
+
+    monkeypatch.setattr("agent.journal.write_private", full)
+    stage.service.work = work
+    assert (await stage.run()).values == {"n": 1}
+
+
+async def test_an_adopted_attempt_ends_like_any_other(stage: Stage) -> None:
+    stage.service.work = lambda assignment, _: Finished(values={"age_s": assignment.age_s})
+    outcome = await stage.adopt("remote-7", inputs=[{"name": "face.png", "artifact": "art_none"}])
+    assert (outcome.values, outcome.run_ms, outcome.failure_class) == ({"age_s": 40.0}, 40_000, None)
+    assert stage.service.noted == "remote-7"
+    assert stage.service.seen is not None
+    assert (stage.service.seen.inputs, stage.service.seen.payload) == ({}, {"n": 1}), "no input is fetched"
+    assert stage.told == [ServiceEnded(KEY)]
+    assert (stage.spool.unfinished(), stage.journal.left(())) == ([outcome], [])
+
+
+@pytest.mark.parametrize("service", ["simulation", "gone"])
+async def test_one_that_is_not_adopted_leaves_no_outcome_and_says_why(stage: Stage, service: str) -> None:
+    def work(_assignment: Assignment, _report: Report) -> Finished:
+        raise NotAdopted("it is gone")
+
+    stage.service.work = work
+    with capture_logs() as logs:
+        assert await stage.adopt(service=service) is None
+    assert (stage.told, stage.spool.unfinished()) == ([], [])
+    (line,) = [line for line in logs if line["event"] == "job.not_adopted"]
+    assert "gone" in line["reason"]
+
+
+async def test_a_fault_of_an_adopted_attempt_is_its_outcome(stage: Stage) -> None:
+    def work(_assignment: Assignment, _report: Report) -> Finished:
+        raise ServiceFault(FailureClass.OOM, "out of memory")
+
+    stage.service.work = work
+    assert (await stage.adopt()).failure_class is FailureClass.OOM

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import psutil
 import pytest
 
-from agent.connectors.base import Assignment, Finished, ServiceFault
+from agent.connectors.base import Assignment, Finished, NotAdopted, ServiceFault
 from agent.connectors.command import CommandConnector
 from agent.connectors.process_group import GroupTimes
 from shared.wire.job import Progress
@@ -207,6 +208,52 @@ async def test_a_grandchild_that_outlives_the_program_neither_holds_the_job_nor_
     pids = _pids(tmp_path)
     assert len(pids) == 2
     await wait_until(lambda: not _alive(pids), 5, "the grandchild is gone")
+
+
+AGENT = """
+import asyncio, os, sys
+from pathlib import Path
+from agent.connectors.base import Assignment
+from agent.connectors.command import CommandConnector
+
+def run(fence):
+    payload = {{"program": sys.executable, "args": ["-c", {code!r}], "env": {{}}, "stdin": None, "outputs": []}}
+    folder = Path({folder!r}) / str(fence) / "out"
+    job = Assignment(job_id="default-1", fence=fence, service="command", payload=payload, output_dir=folder)
+    return CommandConnector([sys.executable], os.environ).run(job, print)
+
+async def main():
+    await asyncio.gather(run(1), run(2))
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize(("ignore", "patience_s"), [("pass", 10), (IGNORE, 10), (IGNORE, 0.2)])
+async def test_what_a_killed_agent_left_of_this_attempt_is_ended_and_nothing_else(
+    connector: CommandConnector, tmp_path: Path, *, ignore: str, patience_s: float
+) -> None:
+    code = FAMILY.format(ignore=ignore, sleep_s=600)
+    script = AGENT.format(code=code, folder=str(tmp_path))
+    agent = await asyncio.create_subprocess_exec(PYTHON, "-c", script, env={"PYTHONPATH": "."})
+    ours = await wait_until(lambda: _pids(tmp_path / "1"), 20, "the attempt's processes run")
+    others = await wait_until(lambda: _pids(tmp_path / "2"), 20, "the other attempt's processes run")
+    agent.kill()
+    await agent.wait()
+    try:
+        with pytest.raises(NotAdopted if patience_s > SHORT.term_grace_s else TimeoutError):
+            async with asyncio.timeout(patience_s):  # its end is a cancel in the middle
+                await connector.adopt(_job(tmp_path / "1", code), "", _ignore)
+        await wait_until(lambda: not _alive(ours), 5, "parent and child are gone")
+        assert _alive(others) == others
+    finally:
+        for pid in others:
+            os.kill(pid, signal.SIGKILL)
+
+
+async def test_nothing_is_left_of_a_program_that_ended(connector: CommandConnector, tmp_path: Path) -> None:
+    with pytest.raises(NotAdopted, match="0 of its processes"):
+        await connector.adopt(_job(tmp_path, "pass"), "", _ignore)
 
 
 async def test_a_probe_names_the_programs_that_are_there() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.connectors.base import Assignment, Finished, Report, ServiceState
+from agent.connectors.base import Assignment, Finished, NotAdopted, Report, ServiceState
 from agent.detect import Machine
 from agent.gpu_watch import GpuWatch
 from agent.probes.gpu import Gpu, GpuReading, GpuSettings
@@ -60,6 +60,9 @@ class Render:
             self.stopped += 1
             raise
         return Finished()
+
+    async def adopt(self, assignment: Assignment, noted: str, report: Report) -> Finished:
+        raise NotAdopted("the test has no need of it")
 
     async def close(self) -> None:
         """Nothing to free."""

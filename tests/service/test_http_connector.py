@@ -4,13 +4,14 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from agent.config import AgentConfig
-from agent.connectors.base import Assignment, ServiceFault
+from agent.connectors.base import Assignment, NotAdopted, ServiceFault
 from agent.connectors.http import HttpConnector
 from agent.http_settings import HttpService
 from agent.services import connectors_of
@@ -323,6 +324,71 @@ async def test_a_cancelled_job_is_taken_back(remote: Make, standin: HttpStandin,
     with pytest.raises(asyncio.CancelledError):
         await running
     assert [request.method for request in standin.calls(CANCEL)] == [method]
+
+
+async def test_the_receipts_id_is_noted_before_the_first_poll(
+    remote: Make, standin: HttpStandin, job: Assignment
+) -> None:
+    polls_before: dict[str, int] = {}
+    noting = replace(job, note=lambda text: polls_before.update({text: len(standin.calls(JOB))}))
+    await remote().run(noting, ignore)
+    assert polls_before == {"a/1": 0}
+
+
+async def test_a_job_of_an_earlier_process_is_asked_for_and_not_submitted_again(
+    remote: Make, standin: HttpStandin, job: Assignment, url: str
+) -> None:
+    standin.looks = [{"status": "running", "at": 0.5}, {"status": "done"}]
+    standin.answers = (200, "image/png", b"\x89PNG")
+    heard: list[Progress] = []
+    connector = remote(progress="/at", result_url=f"{url}/jobs/{{id}}/result")
+    (output,) = (await connector.adopt(job, "a/1", heard.append)).outputs
+    assert output.path.read_bytes() == b"\x89PNG"
+    assert [news.value for news in heard] == [0.5]
+    assert standin.calls("/jobs") == []
+
+
+async def test_an_adopted_job_that_fails_or_is_cancelled_ends_as_any_other(
+    remote: Make, standin: HttpStandin, job: Assignment
+) -> None:
+    standin.looks = [{"status": "failed", "error": "no"}]
+    with pytest.raises(ServiceFault, match="failed the job: no"):
+        await remote().adopt(job, "a/1", ignore)
+    standin.looks = [{"status": "running"}]
+    standin.requests.clear()
+    adopting = asyncio.create_task(remote().adopt(job, "a/1", ignore))
+    await wait_until(lambda: standin.calls(JOB), 5, "it is polled")
+    adopting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await adopting
+    assert len(standin.calls(CANCEL)) == 1
+
+
+@pytest.mark.parametrize(
+    ("noted", "status", "words"), [("a/1", 404, "forgot"), ("a/1", 410, "forgot"), ("", 200, "receipt")]
+)
+async def test_a_job_that_nobody_knows_is_not_adopted(
+    remote: Make, standin: HttpStandin, job: Assignment, *, noted: str, status: int, words: str
+) -> None:
+    standin.broken = {JOB: [status]}
+    with pytest.raises(NotAdopted, match=words):
+        await remote().adopt(job, noted, ignore)
+    assert standin.calls("/jobs") == []
+
+
+async def test_a_service_that_comes_back_later_than_the_agent_is_waited_for(
+    remote: Make, standin: HttpStandin, job: Assignment
+) -> None:
+    standin.broken = {JOB: [-1, 503, -1]}
+    assert (await remote().adopt(job, "a/1", ignore)).values["text"] == "hi"
+
+
+async def test_one_call_of_an_earlier_process_is_not_taken_up(
+    make: Make, standin: HttpStandin, job: Assignment
+) -> None:
+    with pytest.raises(NotAdopted, match="connection"):
+        await make().adopt(job, "", ignore)
+    assert standin.requests == []
 
 
 async def test_a_job_cancelled_while_it_is_submitted_is_taken_back(

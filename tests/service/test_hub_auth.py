@@ -7,7 +7,7 @@ import pytest
 from litestar.handlers import HTTPRouteHandler
 
 from hub.app import create_app
-from shared.store.access import CredentialKind
+from shared.store.credentials import CredentialKind, Grant
 from shared.store.keys import HUB, known, pool_key
 from shared.wire.access import AGENT_SCOPES, Scope
 from tests.support.running_hub import ROOT, HubUnderTest, bearer, hub_over, job_of
@@ -51,6 +51,14 @@ ROUTES: list[tuple[str, str, Scope]] = [
     ("POST", "/v1/agents/a/drain", Scope.AGENTS_CONTROL),
     ("POST", "/v1/agents/a/resume", Scope.AGENTS_CONTROL),
     ("DELETE", "/v1/agents/a", Scope.AGENTS_CONTROL),
+    ("GET", "/v1/keys", Scope.ADMIN),
+    ("POST", "/v1/keys", Scope.ADMIN),
+    ("POST", "/v1/keys/k/rotate", Scope.ADMIN),
+    ("DELETE", "/v1/keys/k", Scope.ADMIN),
+    ("GET", "/v1/tokens", Scope.ADMIN),
+    ("POST", "/v1/tokens", Scope.ADMIN),
+    ("DELETE", "/v1/tokens/t", Scope.ADMIN),
+    ("GET", "/v1/audit", Scope.ADMIN),
     ("GET", "/v1/pools/default", Scope.ADMIN),
     ("PATCH", "/v1/pools/default", Scope.ADMIN),
 ]
@@ -62,12 +70,16 @@ TEMPLATES = {
     "a.png": "{name:path}",
     "art_1": "{artifact_id:str}",
     "w": "{worker_id:str}",
+    "k": "{key_id:str}",
+    "t": "{token_id:str}",
     "a": "{agent_id:str}",
     "f": "{workflow_id:str}",
     "s": "{service:str}",
     "default": "{pool:str}",
 }
 OPEN = {"/healthz", "/readyz", "/version", "/metrics", "/openapi.json", "/docs"}
+#: what belongs to no pool; `test_hub_keys.py` tells what a key of one pool sees of them
+OF_NO_POOL = ("/v1/artifacts", "/v1/keys", "/v1/tokens", "/v1/audit")
 KEY_SCOPES = [scope for scope in Scope if scope not in AGENT_SCOPES and scope is not Scope.ADMIN]
 
 each_route = pytest.mark.parametrize(("method", "path", "scope"), ROUTES)
@@ -139,7 +151,7 @@ async def test_an_enrolment_token_only_enrols(hub: HubUnderTest, method: str, pa
     assert (answer.status_code == 403) is (scope is not Scope.AGENTS_ENROLL)
 
 
-@pytest.mark.parametrize(("method", "path", "scope"), [one for one in ROUTES if not one[1].startswith("/v1/artifacts")])
+@pytest.mark.parametrize(("method", "path", "scope"), [one for one in ROUTES if not one[1].startswith(OF_NO_POOL)])
 async def test_a_key_for_another_pool_is_refused(hub: HubUnderTest, method: str, path: str, scope: Scope) -> None:
     headers = await hub.key(*KEY_SCOPES, *([Scope.ADMIN] if scope is Scope.ADMIN else []), pools=["eu"])
     if JOB in path or "/pools/" in path:
@@ -169,22 +181,22 @@ async def test_admin_opens_all_but_the_agents_own(hub: HubUnderTest) -> None:
 
 
 async def test_revoked_key_opens_nothing(hub: HubUnderTest) -> None:
-    made, secret = await hub.parts.access.create(CredentialKind.KEY, "ci", scopes=[Scope.JOBS_READ])
+    made, secret = await hub.parts.credentials.create(CredentialKind.KEY, "ci", Grant(scopes=[Scope.JOBS_READ]))
     assert (await hub.stranger.get("/v1/jobs", headers=bearer(secret))).status_code == 200
-    assert [one.id for one in await hub.parts.access.listed(CredentialKind.KEY)] == [made.id]
-    await hub.parts.access.revoke(CredentialKind.KEY, made.id)
+    assert [one.id for one in await hub.parts.credentials.listed(CredentialKind.KEY)] == [made.id]
+    await hub.parts.credentials.revoke(CredentialKind.KEY, made.id)
     assert (await hub.stranger.get("/v1/jobs", headers=bearer(secret))).status_code == 401
-    assert await hub.parts.access.listed(CredentialKind.KEY) == []
+    assert await hub.parts.credentials.listed(CredentialKind.KEY) == []
 
 
 async def test_expired_key_opens_nothing(hub: HubUnderTest) -> None:
-    _, secret = await hub.parts.access.create(CredentialKind.KEY, "ci", scopes=[Scope.JOBS_READ], lifetime_s=0)
+    _, secret = await hub.parts.credentials.create(CredentialKind.KEY, "ci", Grant(scopes=[Scope.JOBS_READ], lifetime_s=0))
     assert (await hub.stranger.get("/v1/jobs", headers=bearer(secret))).status_code == 401
 
 
 async def test_store_holds_no_secret_and_only_known_keys(hub: HubUnderTest) -> None:
-    _, key = await hub.parts.access.create(CredentialKind.KEY, "ci", scopes=[Scope.JOBS_READ])
-    _, token = await hub.parts.access.create(CredentialKind.TOKEN, "rack", scopes=[Scope.AGENTS_ENROLL])
+    _, key = await hub.parts.credentials.create(CredentialKind.KEY, "ci", Grant(scopes=[Scope.JOBS_READ]))
+    _, token = await hub.parts.credentials.create(CredentialKind.TOKEN, "rack", Grant(scopes=[Scope.AGENTS_ENROLL]))
     identity = (await hub.enrolled("a"))["Authorization"].removeprefix("Bearer ")
     await hub.client.post("/v1/artifacts", content=b"x")
     client = hub.parts.store.client

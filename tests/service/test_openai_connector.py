@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from agent.connectors.base import Finished, ServiceFault
+from agent.connectors.base import Finished, NotAdopted, ServiceFault
 from agent.connectors.openai import OpenAIConnector, OpenAISettings, OpenAITimes
 from shared.wire.job import Progress
 from shared.wire.states import FailureClass
@@ -55,6 +55,14 @@ def _ignore(_: Progress) -> None:
 
 async def _run(connector: OpenAIConnector, folder: Path, payload: dict[str, Any] | None = None) -> Finished:
     return await connector.run(assignment(payload or chat(), folder), _ignore)
+
+
+async def test_an_answer_of_an_earlier_process_is_not_taken_up(
+    connector: OpenAIConnector, standin: OpenAIStandin, tmp_path: Path
+) -> None:
+    with pytest.raises(NotAdopted, match="connection"):
+        await connector.adopt(assignment(chat(), tmp_path), "", _ignore)
+    assert standin.asked == []
 
 
 async def _fault(connector: OpenAIConnector, folder: Path, payload: dict[str, Any] | None = None) -> ServiceFault:

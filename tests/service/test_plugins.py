@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from agent.config import AgentConfig
 from agent.connectors import plugins as plugins_module
-from agent.connectors.base import Assignment, Connector, ServiceFault
+from agent.connectors.base import Assignment, Connector, NotAdopted, ServiceFault
 from agent.connectors.plugins import PluginSettings, plugins
 from agent.connectors.registry import BUILT_IN
 from agent.services import connectors_of
@@ -26,6 +26,7 @@ class Echo:
     def __init__(self, settings): self.settings = settings
     async def probe(self): ...
     async def run(self, job, report): ...
+    async def adopt(self, job, noted, report): ...
     async def close(self): ...
 def connector(settings): return Echo(settings)
 """
@@ -121,6 +122,7 @@ def test_the_folder_is_in_the_state_folder_unless_told(tmp_path: Path) -> None:
         ("def connector(settings): raise ValueError('no server')", "ValueError: no server"),
         ("def connector(settings): return None", "no 'async def probe'"),
         (MINIMAL.replace("async def run", "def run"), "no 'async def run'"),
+        (MINIMAL.replace("async def adopt", "def adopt"), "no 'async def adopt'"),
         (MINIMAL.replace('"echo"', '"ecco"'), "service to be 'echo', got 'ecco'"),
     ],
 )
@@ -134,6 +136,18 @@ async def test_a_file_that_cant_be_loaded_is_named_and_the_agent_goes_on(folder:
     assert (broken.service, state.healthy, simulation.service) == ("echo", False, "simulation")
     assert str(folder / "echo.py") in (state.reason or "")
     assert words in (state.reason or "")
+    with pytest.raises(NotAdopted):
+        await broken.adopt(assignment(folder, ""), "remote-7", lambda _: None)
+
+
+async def test_a_file_without_adopt_works_and_gives_its_jobs_back_after_a_restart(folder: Path, tmp_path: Path) -> None:
+    text = example()
+    assert "def adopt" not in text
+    (folder / "wordcount.py").write_text(text)
+    (connector,) = offered(folder, "wordcount")
+    assert (await connector.run(assignment(tmp_path, "two words"), lambda _: None)).values == {"a.txt": 2}
+    with pytest.raises(NotAdopted, match="no 'adopt'"):
+        await connector.adopt(assignment(tmp_path, ""), "remote-7", lambda _: None)
 
 
 async def test_a_broken_file_is_seen_at_its_worker_with_the_reason(folder: Path, tmp_path: Path) -> None:

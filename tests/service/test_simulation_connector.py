@@ -3,6 +3,7 @@
 import random
 import struct
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,27 @@ async def test_a_png_of_a_hundred_bytes_or_more_is_a_picture(connector: Simulati
         kinds.append(kind_and_body[:4])
         at += 12 + length
     assert kinds == [b"IHDR", b"muSt", b"IDAT", b"IEND"]
+
+
+@pytest.mark.parametrize(
+    ("age_s", "naps_s", "first_step"),
+    [(0.0, [0.5] * 4, 1), (0.7, [0.3, 0.5, 0.5], 2), (1.9, [0.1], 4), (60.0, [], None)],
+)
+async def test_an_adopted_job_takes_the_rest_of_its_time_and_leaves_its_files(
+    connector: SimulationConnector, naps: Naps, tmp_path: Path, *, age_s: float, naps_s: list[float], first_step: int
+) -> None:
+    heard: list[Progress] = []
+    job = _job(tmp_path, {"duration_s": 2.0, "steps": 4, "outputs": [{"name": "a.bin", "bytes": 9}]})
+    finished = await connector.adopt(replace(job, age_s=age_s), "", heard.append)
+    assert naps.taken_s == pytest.approx(naps_s)
+    assert next((news.step for news in heard), None) == first_step
+    assert [output.path.stat().st_size for output in finished.outputs] == [9]
+    assert finished.values == {"steps": 4, "duration_s": 2.0}
+
+
+async def test_an_adopted_job_fails_as_told(connector: SimulationConnector, tmp_path: Path) -> None:
+    with pytest.raises(ServiceFault):
+        await connector.adopt(replace(_job(tmp_path, {"fail": "oom"}), age_s=60.0), "", _ignore)
 
 
 async def test_it_is_always_healthy(connector: SimulationConnector) -> None:

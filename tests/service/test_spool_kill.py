@@ -1,10 +1,11 @@
-"""A kill -9 at every single step of keeping and removing an outcome."""
+"""A kill -9 at every single step between a job's claim and the store's answer to its outcome."""
 
 import json
 import subprocess
 import sys
 from pathlib import Path
 
+from agent.journal import Journal
 from agent.spool import Spool
 
 
@@ -17,6 +18,9 @@ def test_an_outcome_is_whole_or_gone_whenever_the_agent_is_killed(tmp_path: Path
         found = spool.unfinished()
         for outcome in found:
             assert [spool.file_of(outcome, output).read_bytes() for output in outcome.outputs] == [b"content"]
+        under_way = Journal(tmp_path / str(life["step"]) / "running", "box").left({one.attempt for one in found})
+        if life["begun"] and not life["delivered"]:
+            assert len(found) + len(under_way) == 1, "what was begun is taken up or delivered, and never both"
         assert len(list((tmp_path / str(life["step"]) / "spool").iterdir())) == len(found), "no garbage is left"
         seen.append((life["kept"], len(found)))
     not_yet = [count for kept, count in seen if not kept]

@@ -21,7 +21,7 @@ import uvicorn
 
 from tests.support.asgi_server import Receive, Send, answer, break_off, read_body
 
-__all__ = ["A1111Standin", "png"]
+__all__ = ["A1111Standin", "Call", "png"]
 
 SAMPLERS = ("Euler a", "Euler", "DPM++ 2M")
 GENERATE = {"/sdapi/v1/txt2img", "/sdapi/v1/img2img", "/sdapi/v1/extra-single-image"}

@@ -48,6 +48,8 @@ class Surroundings:
     hub: HubTwin = field(default_factory=HubTwin)
     time: ManualTime = field(default_factory=ManualTime)
     pid: int = 0
+    #: what its disk has free
+    free_bytes: int = 100 << 30
 
     @asynccontextmanager
     async def agent(
@@ -92,6 +94,7 @@ class Surroundings:
             suspensions=self.broker,
             state_dir=self.state_dir,
             pid=self.pid,
+            free_bytes=lambda: self.free_bytes,
             clock=self.time,
             sleep=self.time.sleep,
             dice=random.Random(7).random,

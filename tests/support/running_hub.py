@@ -16,7 +16,7 @@ from hub.listener import Listener, bound_sockets, url_of
 from hub.parts import HubParts
 from shared.clock import SystemClock
 from shared.store import library
-from shared.store.access import CredentialKind
+from shared.store.credentials import CredentialKind, Grant
 from shared.store.workers import Workers
 from shared.wire.access import Scope
 from shared.wire.worker import AgentFacts, Claimed, WorkerFacts
@@ -40,13 +40,13 @@ class HubUnderTest:
 
     async def key(self, *scopes: Scope, pools: list[str] | None = None) -> dict[str, str]:
         """Headers with a new key of these scopes."""
-        _, secret = await self.parts.access.create(CredentialKind.KEY, "test", scopes=scopes, pools=pools)
+        _, secret = await self.parts.credentials.create(CredentialKind.KEY, "test", Grant(scopes=scopes, pools=pools))
         return bearer(secret)
 
     async def token(self, pools: list[str] | None = None) -> dict[str, str]:
         """Headers with a new enrolment token."""
         scopes = [Scope.AGENTS_ENROLL]
-        _, secret = await self.parts.access.create(CredentialKind.TOKEN, "test", scopes=scopes, pools=pools)
+        _, secret = await self.parts.credentials.create(CredentialKind.TOKEN, "test", Grant(scopes=scopes, pools=pools))
         return bearer(secret)
 
     async def enrolled(self, agent_id: str, pool: str = "default", **capability: Any) -> dict[str, str]:

@@ -1,6 +1,8 @@
-"""Keeps an outcome and removes it again, killed by SIGKILL at each of its steps in turn: one process per step.
+"""An attempt's way over the disk, from the journal into the spool and out of it, killed by SIGKILL at each of its steps
+in turn: one process per step.
 
-`python -m tests.support.spool_victim FOLDER` prints, per step, what it had come to: `{"step", "kept", "removing"}`.
+`python -m tests.support.spool_victim FOLDER` prints, per step, what it had come to:
+`{"step", "begun", "kept", "delivered", "removed"}`.
 A step is any call that changes or syncs the disk.
 """
 
@@ -13,8 +15,10 @@ from signal import SIGKILL
 from typing import Any
 
 from agent.connectors.base import OutputFile
+from agent.journal import Journal
 from agent.outcome import Outcome
 from agent.spool import Spool
+from tests.support.agent_life import claimed_job
 
 #: what changes the disk, or makes a change last
 CALLS = ("rename", "replace", "mkdir", "unlink", "remove", "rmdir", "fsync", "open")
@@ -39,10 +43,16 @@ def live(folder: Path, last_step: int, tell: int) -> None:
     output = folder / "output"
     output.write_bytes(b"content")
     spool = Spool(folder / "spool")
+    journal = Journal(folder / "running", "box")
     for name in CALLS:
         setattr(os, name, stepping(getattr(os, name)))
+    journal.begin(claimed_job(), 1)
+    os.write(tell, b"b")
+    journal.note(OUTCOME.attempt, "remote-7")
     spool.keep(OUTCOME, [OutputFile(name="a", path=output)])
     os.write(tell, b"k")
+    journal.remove(OUTCOME.attempt)
+    os.write(tell, b"d")
     spool.remove(OUTCOME.attempt)
     os.write(tell, b"r")
 
@@ -63,7 +73,9 @@ def main() -> None:
         ended = os.waitpid(child, 0)[1] == 0
         with os.fdopen(told, "rb") as words:
             said = words.read().decode()
-        sys.stdout.write(json.dumps({"step": step, "kept": "k" in said, "removed": "r" in said}) + "\n")
+        words_of = {"begun": "b", "kept": "k", "delivered": "d", "removed": "r"}
+        life = {"step": step, **{word: letter in said for word, letter in words_of.items()}}
+        sys.stdout.write(json.dumps(life) + "\n")
 
 
 if __name__ == "__main__":

@@ -34,6 +34,8 @@ PROMISED: list[tuple[str, str, str, Any]] = [
     ("AGENT_STATE_DIR", "/srv/agent", "state_dir", Path("/srv/agent")),
     ("AGENT_CONNECTORS_DIR", "/srv/connectors", "connectors_dir", Path("/srv/connectors")),
     ("AGENT_DRAIN_TIMEOUT_S", "30", "drain_timeout_s", 30.0),
+    ("SPOOL_MAX_GB", "0.5", "spool_max_gb", 0.5),
+    ("SPOOL_MIN_FREE_GB", "0", "spool_min_free_gb", 0.0),
     ("POOLS", "default,eu", "pools", ["default", "eu"]),
 ]
 

@@ -13,14 +13,20 @@ from shared.wire.fault import InvalidDocument
 RULES = Rules(max_timeout_s=3600, default_priority=50)
 
 
-def choose_pool(pool: str | None) -> str:
-    if pool == "foreign":
-        raise NotAllowed("not yours", code="pool_not_allowed")
-    return pool or "default"
+class Anybody:
+    """A caller for every customer, and every pool but one."""
+
+    def pool(self, named: str | None) -> str:
+        if named == "foreign":
+            raise NotAllowed("not yours", code="pool_not_allowed")
+        return named or "default"
+
+    def customer(self, named: str | None) -> str | None:
+        return named
 
 
 def read(document: Any, key: str | None = None) -> Body:
-    return read_body(json.dumps(document).encode(), RULES, choose_pool=choose_pool, idempotency_key=key)
+    return read_body(json.dumps(document).encode(), RULES, caller=Anybody(), idempotency_key=key)
 
 
 def refusal(document: Any, key: str | None = None) -> tuple[str, str]:
@@ -55,7 +61,7 @@ def test_nested_defaults_are_filled_in_too() -> None:
 
 
 def test_default_timeout_is_under_the_cap() -> None:
-    body = read_body(b'{"service": "simulation"}', Rules(60, 50), choose_pool=choose_pool)
+    body = read_body(b'{"service": "simulation"}', Rules(60, 50), caller=Anybody())
     assert body.drafts[0].request.timeout_s == 60
 
 
@@ -91,7 +97,7 @@ def test_faults_have_a_code_and_a_place(document: Any, code: str, pointer: str |
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff", b'{"service": NaN}', b'{"jobs": [{]}', b'{"jobs": []} x'])
 def test_what_is_not_json_is_refused(body: bytes) -> None:
     with pytest.raises(InvalidDocument) as caught:
-        read_body(body, RULES, choose_pool=choose_pool)
+        read_body(body, RULES, caller=Anybody())
     assert caught.value.code == "malformed_json"
 
 

@@ -2,14 +2,16 @@
 
 import pytest
 
-from agent.actions import Claim, Deliver, Register, Run
+from agent.actions import Action, Beat, Claim, Deliver, Register, Run
 from agent.events import (
     AttemptKey,
     AttemptStopped,
     CallFailed,
     ClaimAnswered,
     Delivered,
+    DrainRequested,
     FactsChanged,
+    Handed,
     Registered,
     Released,
     ServiceEnded,
@@ -20,7 +22,8 @@ from agent.events import (
     Woken,
 )
 from agent.held import Held, Phase
-from tests.support.agent_life import JOB, LEASE_MS, Life, claimed_job, names
+from shared.wire.worker import HeldJob
+from tests.support.agent_life import JOB, LEASE_MS, Life, claimed_job, names, only
 
 
 def test_nothing_is_claimed_before_the_store_knows_the_agent() -> None:
@@ -159,7 +162,9 @@ def test_what_an_earlier_process_left_is_delivered_before_its_worker_claims() ->
     left = Held(JOB, pool="default", worker_id="a", phase=Phase.DELIVERING)
     life = Life(workers=("a", "b"), resumed=[left])
     assert life.take(Started()) == [Deliver(*JOB), Register("default")]
-    assert life.take(Registered("default", LEASE_MS)) == [Claim("default", "b")]
+    actions = life.take(Registered("default", LEASE_MS))
+    assert only(actions, Claim) == Claim("default", "b")
+    assert only(actions, Beat).heartbeat.held == (HeldJob("default-1", 1, "a", delivering=True),), "its lease is short"
     assert life.take(Delivered(JOB)) == [Claim("default", "a")]
 
 
@@ -201,3 +206,94 @@ def test_a_tick_with_nothing_due_is_nothing() -> None:
     life = Life()
     life.park()
     assert life.take(Tick()) == []
+
+
+def test_a_job_that_comes_with_the_wake_runs_and_is_named_soon() -> None:
+    life = Life()
+    life.park()
+    assert life.take(Handed(claimed_job())) == [Run(claimed_job())]
+    assert life.tick(0.19) == []
+    (beat,) = life.tick(0.01)
+    assert [held.job_id for held in beat.heartbeat.held] == [JOB.job_id]
+
+
+def test_a_job_that_comes_with_the_wake_and_as_an_answer_runs_once() -> None:
+    life = Life()
+    life.start()
+    assert life.take(Handed(claimed_job())) == [Run(claimed_job())]
+    assert life.claim() == []
+    assert [held.attempt for held in life.lifecycle.held] == [JOB]
+
+
+def test_a_job_handed_to_a_busy_worker_is_given_back() -> None:
+    life = Life(pools=("p1", "p2"))
+    life.start("p1", "p2")
+    life.take(ClaimAnswered("a", claimed_job(pool="p1")))
+    other = claimed_job(AttemptKey("p2-1", 1), pool="p2")
+    assert names(life.take(Handed(other))) == ["Release"]
+    assert life.phase() is Phase.RUNNING
+
+
+def test_a_job_handed_to_a_draining_agent_is_given_back() -> None:
+    life = Life()
+    life.park()
+    life.take(DrainRequested(stops=False))
+    assert names(life.take(Handed(claimed_job()))) == ["Release"]
+
+
+def test_a_job_handed_to_a_worker_that_is_not_there_is_given_back() -> None:
+    life = Life()
+    life.park()
+    assert names(life.take(Handed(claimed_job(worker_id="gone")))) == ["Release"]
+
+
+def delivering(life: Life) -> list[Action]:
+    """Its job is done and being delivered."""
+    life.start()
+    life.claim()
+    life.take(ServiceEnded(JOB))
+    return life.take(Spooled(JOB))
+
+
+def test_the_next_claim_goes_with_the_end_of_the_job() -> None:
+    life, other = Life(), AttemptKey("default-2", 1)
+    assert delivering(life) == [Deliver(*JOB, claims_next=True)]
+    assert life.take(Delivered(JOB, ClaimAnswered("a", claimed_job(other)))) == [Run(claimed_job(other))]
+
+
+def test_a_worker_whose_claim_with_the_end_found_nothing_is_parked() -> None:
+    life = Life()
+    delivering(life)
+    assert life.take(Delivered(JOB, ClaimAnswered("a", None))) == []
+    assert life.take(Woken("default", "a")) == [Claim("default", "a")]
+
+
+def test_a_claim_that_went_with_no_call_is_made_by_itself() -> None:
+    life = Life()
+    delivering(life)
+    assert life.take(Delivered(JOB)) == [Claim("default", "a")]
+
+
+def test_a_worker_that_asks_another_pool_first_claims_by_itself() -> None:
+    life = Life(pools=("p1", "p2"))
+    life.start("p1", "p2")
+    life.take(ClaimAnswered("a", None))
+    life.take(ClaimAnswered("a", claimed_job(pool="p2")))
+    life.take(ServiceEnded(JOB))
+    assert life.take(Spooled(JOB)) == [Deliver(*JOB)]
+
+
+def test_a_job_that_the_end_brought_into_a_drain_is_given_back() -> None:
+    life = Life()
+    delivering(life)
+    life.take(DrainRequested(stops=False))
+    answer = ClaimAnswered("a", claimed_job(AttemptKey("default-2", 1)))
+    assert names(life.take(Delivered(JOB, answer))) == ["Release"]
+
+
+def test_a_job_that_comes_with_a_wake_before_the_last_ones_answer_runs() -> None:
+    life, other = Life(), claimed_job(AttemptKey("default-2", 1))
+    delivering(life)
+    assert life.take(Handed(other)) == [Run(other)]
+    assert life.take(Delivered(JOB, ClaimAnswered("a", None))) == []
+    assert [held.attempt.job_id for held in life.lifecycle.held] == ["default-2"]

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from agent.actions import Abort, Action, Beat, Claim, Deliver, Register, Release, Run, Stop
+from agent.actions import Abort, Action, Adopt, Beat, Claim, Deliver, Register, Release, Run, Stop
 from agent.drain import DELIVERY_GRACE_S
 from agent.events import (
     AttemptKey,
@@ -23,6 +23,7 @@ from agent.events import (
     ProgressMade,
     Registered,
     Released,
+    RoomChanged,
     ServiceEnded,
     Spooled,
     Started,
@@ -30,7 +31,7 @@ from agent.events import (
     Unregistered,
     Woken,
 )
-from agent.held import Phase
+from agent.held import Held, Phase
 from agent.lifecycle import Lifecycle
 from shared.wire.worker import HeartbeatAnswer, JobVerdict
 from tests.support.agent_life import claimed_job
@@ -47,8 +48,9 @@ class AgentLife(RuleBasedStateMachine):
         super().__init__()
         self.now_s = 0.0
         self.jobs = 0
+        left = Held(AttemptKey("p1-0", 1), pool="p1", worker_id="a", is_adopted=True)
         self.lifecycle = Lifecycle(
-            "agent", workers=WORKERS, pools=POOLS, drain_timeout_s=30, dice=random.Random(7).random
+            "agent", workers=WORKERS, pools=POOLS, resumed=[left], drain_timeout_s=30, dice=random.Random(7).random
         )
         #: calls and deliveries not answered yet
         self.out: list[Action] = []
@@ -57,6 +59,7 @@ class AgentLife(RuleBasedStateMachine):
         self.spooling: list[AttemptKey] = []
         #: attempts that may be aborted: told so by the store
         self.condemned: set[AttemptKey] = set()
+        self.has_room = True
 
     @initialize()
     def begin(self) -> None:
@@ -71,7 +74,10 @@ class AgentLife(RuleBasedStateMachine):
         match action:
             case Run(claimed):
                 assert self.lifecycle.drain is None
+                assert self.has_room
                 self.running.append(AttemptKey(claimed.job_id, claimed.fence))
+            case Adopt(job_id, fence):
+                self.running.append(AttemptKey(job_id, fence))
             case Abort(job_id, fence):
                 key = AttemptKey(job_id, fence)
                 drain = self.lifecycle.drain
@@ -79,6 +85,7 @@ class AgentLife(RuleBasedStateMachine):
                 assert key in self.condemned or (drain and self.now_s >= drain.deadline_s)
             case Claim():
                 assert self.lifecycle.drain is None
+                assert self.has_room
                 self.out.append(action)
             case Stop():
                 pass
@@ -147,6 +154,11 @@ class AgentLife(RuleBasedStateMachine):
     @rule(pool=st.sampled_from(POOLS))
     def nudge(self, pool: str) -> None:
         self.take(Nudged(pool))
+
+    @rule(has_room=st.booleans())
+    def change_room(self, has_room: bool) -> None:  # noqa: FBT001 - drawn
+        self.has_room = has_room
+        self.take(RoomChanged(has_room))
 
     @rule()
     def change_facts(self) -> None:

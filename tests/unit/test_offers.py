@@ -33,6 +33,9 @@ class Service:
     async def run(self, assignment: Assignment, report: Report) -> Finished:
         raise AssertionError("nobody runs it")
 
+    async def adopt(self, assignment: Assignment, noted: str, report: Report) -> Finished:
+        raise AssertionError("nobody adopts it")
+
     async def close(self) -> None:
         """Nothing to free."""
 
@@ -141,3 +144,17 @@ async def test_a_change_of_the_machine_is_described_without_asking_the_services_
     suspended["x"] = "its GPU is lost"
     assert offers.restate()
     assert offered(offers) == ([], {"x": "its GPU is lost"})
+
+
+async def test_what_is_withheld_is_suspended_with_the_reason_until_it_is_offered_again() -> None:
+    offers = of(Service("x", healthy=True), Service("y", healthy=False))
+    await offers.survey()
+    with capture_logs() as logs:
+        offers.withheld = "the disk is full"
+        assert offers.restate()
+        assert offered(offers) == ([], {"x": "the disk is full", "y": "the disk is full"})
+        assert not await offers.survey()
+        offers.withheld = ""
+        assert offers.restate()
+    assert offered(offers) == (["x"], {"y": "it is off"})
+    assert logs == [], "whoever withholds says so"

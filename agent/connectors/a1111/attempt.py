@@ -1,6 +1,7 @@
 """One attempt at one job on an A1111 server: one call, followed and, if it must be, interrupted.
 
-- The call is the job: its answer is waited for as long as the job may take, and lost with its connection.
+- The call is the job: its answer is waited for as long as the job may take, and lost with its connection. The server
+  works on for nobody then, also when that was the end of an agent: so each call is noted before it is made.
 - An interrupt stops whatever the server does, so it is sent only while the server works on this very call; it is
   repeated, as one that comes too early is lost. The call's answer is awaited: an interrupted call answers as if done.
 """
@@ -16,15 +17,18 @@ import msgspec
 from agent.connectors.a1111.call import PATHS, body_of, model_of, task_id_of
 from agent.connectors.a1111.models import checkpoint
 from agent.connectors.a1111.pictures import encoded
-from agent.connectors.a1111.progress import Tracker
+from agent.connectors.a1111.progress import Place, Tracker
 from agent.connectors.a1111.result import finished
 from agent.connectors.a1111.times import A1111Times
 from agent.connectors.a1111.verdict import fault_of
 from agent.connectors.base import Assignment, Finished, Report, ServiceFault
 from agent.connectors.service_http import ServiceHttp
+from agent.threads import to_the_end
 
 __all__ = ["Attempt"]
 
+#: what is noted of the server before the call
+IDLE, BUSY = "idle", "busy"
 INTERRUPT_PATH = "sdapi/v1/interrupt"
 JSON = {"content-type": "application/json"}
 
@@ -57,6 +61,7 @@ class Attempt:
         """
         body = await self._body()
         await self._tracker.prepare()
+        await to_the_end(self._assignment.note, IDLE if self._tracker.was_idle else BUSY)
         call = asyncio.create_task(self._call(body), name="a1111 call")
         try:
             await self._follow(call)
@@ -65,6 +70,16 @@ class Attempt:
             await asyncio.wait({self.withdrawal}, timeout=self._times.cancel_grace_s)
             raise
         return await self._finished(call)
+
+    async def clear(self, noted: str) -> None:
+        """A call that an earlier process of the agent made is off the server, or `withdrawal` goes on.
+
+        Args:
+            noted: by that process.
+        """
+        self._tracker.was_idle = noted == IDLE
+        self.withdrawal = asyncio.create_task(self._clear(), name="a1111 withdrawal")
+        await asyncio.wait({self.withdrawal}, timeout=self._times.cancel_grace_s)
 
     async def _body(self) -> bytes:
         model = model_of(self._assignment)
@@ -111,15 +126,19 @@ class Attempt:
         """After a broken connection: the server may work on, for nobody."""
         with suppress(TimeoutError):
             async with asyncio.timeout(self._times.cancel_grace_s):
-                while True:
-                    if not await self._interrupt():
-                        return
-                    await asyncio.sleep(self._times.cancel_poll_s)
+                await self._clear()
+
+    async def _clear(self) -> None:
+        """The call is off the server."""
+        is_there = True
+        while is_there:
+            is_there = await self._interrupt()
+            await asyncio.sleep(self._times.cancel_poll_s)
 
     async def _interrupt(self) -> bool:
-        """Interrupts the call if the server works on it; whether it does."""
-        active = await self._tracker.is_active()
-        if active:
+        """Interrupts the call if the server works on it; whether the server has it."""
+        place = await self._tracker.place()
+        if place is Place.ACTIVE:
             with suppress(ServiceFault):
                 await self._http.request("POST", INTERRUPT_PATH)
-        return active
+        return place is not Place.ABSENT

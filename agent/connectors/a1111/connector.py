@@ -12,7 +12,7 @@ from typing import Any
 from agent.connectors.a1111.attempt import Attempt
 from agent.connectors.a1111.models import list_models, names
 from agent.connectors.a1111.times import STOCK_TIMES, A1111Times
-from agent.connectors.base import Assignment, Finished, Report, ServiceFault, ServiceState
+from agent.connectors.base import Assignment, Finished, NotAdopted, Report, ServiceFault, ServiceState
 from agent.connectors.service_http import ServiceHttp
 from shared.wire.job import Progress
 from shared.wire.states import FailureClass
@@ -69,6 +69,22 @@ class A1111Connector:
             return await attempt.run()
         finally:
             self._pass_on_after(attempt.withdrawal)
+
+    async def adopt(self, assignment: Assignment, noted: str, report: Report) -> Finished:
+        """Nothing: pictures go with their connection. What the server still does for the job is interrupted.
+
+        Raises:
+            NotAdopted: always; the next call starts when the server is rid of this one.
+            asyncio.CancelledError: the task was cancelled; likewise.
+        """
+        if noted:
+            await self._turn.acquire()
+            attempt = Attempt(self._http, assignment, report, self._times)
+            try:
+                await attempt.clear(noted)
+            finally:
+                self._pass_on_after(attempt.withdrawal)
+        raise NotAdopted("pictures go with the connection that asked for them")
 
     async def close(self) -> None:
         """Free the connections; a cancelled call is left to itself."""

@@ -8,6 +8,7 @@
 
 import asyncio
 from dataclasses import dataclass
+from enum import Enum, auto
 from http import HTTPStatus
 from typing import Any
 
@@ -18,10 +19,21 @@ from agent.connectors.base import Report, ServiceFault
 from agent.connectors.service_http import ServiceHttp
 from shared.wire.job import Progress
 
-__all__ = ["Tracker"]
+__all__ = ["Place", "Tracker"]
 
 TASK_PATH = "internal/progress"
 GLOBAL_PATH = "sdapi/v1/progress"
+
+
+class Place(Enum):
+    """Where the call is."""
+
+    #: not on the server, or nobody can say
+    ABSENT = auto()
+    #: it waits for the server
+    QUEUED = auto()
+    #: the server works on it now
+    ACTIVE = auto()
 
 
 @dataclass(frozen=True)
@@ -30,6 +42,8 @@ class _Look:
 
     #: does it work on it now?
     active: bool
+    #: does it wait for the server?
+    queued: bool = False
     value: float | None = None
     message: str | None = None
     step: int | None = None
@@ -47,19 +61,21 @@ class Tracker:
     def __init__(self, http: ServiceHttp, task_id: str | None) -> None:
         self._http = http
         self._task_id = task_id
-        self._was_idle = False
+        #: did the server do nothing before the call?
+        self.was_idle = False
         self._highest = 0.0
         self._last: Progress | None = None
 
     async def prepare(self) -> None:
         """Look at the server before the call."""
-        state = await self._ask("GET", GLOBAL_PATH, params={"skip_current_image": "true"})
-        self._was_idle = state is not None and not _is_busy(state)
+        self.was_idle = await self._is_idle()
 
-    async def is_active(self) -> bool:
-        """Does the server work on this call now? False also when nobody can say."""
+    async def place(self) -> Place:
+        """Where the call is now. A task stays active for ever when it fails on the server: an idle one has none."""
         look = await self._look()
-        return look is not None and look.active
+        if look is not None and look.queued:
+            return Place.QUEUED
+        return Place.ABSENT if look is None or not look.active or await self._is_idle() else Place.ACTIVE
 
     async def follow(self, report: Report, every_s: float) -> None:
         """Reports news until cancelled."""
@@ -85,10 +101,17 @@ class Tracker:
             if task is not None:
                 return _of_task(task)
             self._task_id = None
-        if self._was_idle:
-            state = await self._ask("GET", GLOBAL_PATH, params={"skip_current_image": "true"})
+        if self.was_idle:
+            state = await self._server()
             return None if state is None else _of_server(state)
         return None
+
+    async def _is_idle(self) -> bool:
+        state = await self._server()
+        return state is not None and not _is_busy(state)
+
+    async def _server(self) -> dict[str, Any] | None:
+        return await self._ask("GET", GLOBAL_PATH, params={"skip_current_image": "true"})
 
     async def _ask(self, method: str, path: str, **content: Any) -> dict[str, Any] | None:
         """The answer; None: no such path, or nothing that makes sense."""
@@ -110,8 +133,9 @@ def _of_task(task: dict[str, Any]) -> _Look:
     """Of `{"active", "queued", "completed", "progress", "textinfo": "In queue: 2/3"}`."""
     active = task.get("active") is True
     text = task.get("textinfo")
-    message = text if task.get("queued") is True and isinstance(text, str) else None
-    return _Look(active=active, value=_number(task.get("progress")), message=message)
+    queued = task.get("queued") is True
+    message = text if queued and isinstance(text, str) else None
+    return _Look(active=active, queued=queued, value=_number(task.get("progress")), message=message)
 
 
 def _of_server(state: dict[str, Any]) -> _Look:

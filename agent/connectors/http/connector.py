@@ -2,6 +2,7 @@
 
 - The job's payload is the request's body, unchanged. Each attempt has an `Idempotency-Key` of its own.
 - Without `id` the answer is the result, and closing the connection is the cancel; with it the answer is a receipt.
+- A job is adopted by the id of its receipt, which is noted as soon as it is there; one call goes with its connection.
 - A submit that is on its way when the job is cancelled is waited for: what it began must be taken back.
 """
 
@@ -13,12 +14,13 @@ from typing import Any
 import httpx2
 import msgspec
 
-from agent.connectors.base import Assignment, Finished, Report, ServiceFault, ServiceState
+from agent.connectors.base import Assignment, Finished, NotAdopted, Report, ServiceFault, ServiceState
 from agent.connectors.http.answer import at, document_of, fault_of, finished
 from agent.connectors.http.headers import filled
-from agent.connectors.http.remote_job import RemoteJob
+from agent.connectors.http.remote_job import Forgotten, RemoteJob
 from agent.connectors.service_http import ServiceHttp
 from agent.http_settings import HttpService
+from agent.threads import to_the_end
 from shared.wire.states import FailureClass
 
 __all__ = ["HttpConnector"]
@@ -77,6 +79,23 @@ class HttpConnector:
         job = await self._submitted(assignment)
         return await job.result(assignment, report)
 
+    async def adopt(self, assignment: Assignment, noted: str, report: Report) -> Finished:
+        """The result of a job whose receipt was noted.
+
+        Raises:
+            NotAdopted: there is no receipt, or the service forgot the job.
+            ServiceFault: as `run`.
+            asyncio.CancelledError: as `run`.
+        """
+        if self._settings.id is None:
+            raise NotAdopted(f"{self.service} answers in one call, and that went with its connection")
+        if not noted:
+            raise NotAdopted(f"no receipt of {self.service} was noted; it may work on a job that nobody can ask for")
+        try:
+            return await RemoteJob(self._http, self._settings, noted).result(assignment, report)
+        except Forgotten as fault:
+            raise NotAdopted(fault.message) from None
+
     async def close(self) -> None:
         """Free the connections."""
         await self._http.close()
@@ -113,6 +132,7 @@ class HttpConnector:
         if not isinstance(remote_id, str | int) or remote_id == "":
             message = f"expected {self.service} to answer with the job's id at '{self._settings.id}', got none"
             raise ServiceFault(FailureClass.SERVICE, message)
+        await to_the_end(assignment.note, str(remote_id))
         return RemoteJob(self._http, self._settings, str(remote_id))
 
     def _content(self, assignment: Assignment, files: ExitStack) -> dict[str, Any]:

@@ -18,11 +18,15 @@ from agent.http_settings import ID, HttpService
 from shared.wire.job import Progress
 from shared.wire.states import FailureClass
 
-__all__ = ["RemoteJob"]
+__all__ = ["Forgotten", "RemoteJob"]
 
 
 class Unanswered(ServiceFault):
     """A poll that told nothing; the next one may."""
+
+
+class Forgotten(ServiceFault):
+    """The service doesn't know the job any more."""
 
 
 class RemoteJob:
@@ -97,7 +101,7 @@ class RemoteJob:
         except ServiceFault as fault:
             raise Unanswered(fault.failure_class, fault.message) from fault
         if response.status_code in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE):
-            raise ServiceFault(FailureClass.SERVICE, f"{self._settings.service} forgot the job; was it restarted?")
+            raise Forgotten(FailureClass.SERVICE, f"{self._settings.service} forgot the job; was it restarted?")
         if response.is_success:
             return document_of(response)
         refusal = self._fault(response)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
-from agent.connectors.base import Assignment, Finished, Report, ServiceFault, ServiceState
+from agent.connectors.base import Assignment, Finished, NotAdopted, Report, ServiceFault, ServiceState
 from agent.connectors.openai.attempt import Attempt
 from agent.connectors.openai.http import OpenAIHttp
 from agent.connectors.openai.models import Models
@@ -81,6 +81,10 @@ class OpenAIConnector:
                 return await self._attempt.run(assignment, report)
             except ServiceFault as fault:
                 raise self._http.scrubbed(fault) from None
+
+    async def adopt(self, assignment: Assignment, noted: str, report: Report) -> Finished:  # noqa: ARG002 - it can't
+        """Nothing: an answer goes with its connection, whose end has stopped the server. Raises: NotAdopted."""
+        raise NotAdopted("an answer goes with its connection; the server stopped when that closed")
 
     async def close(self) -> None:
         """Free the connections."""
