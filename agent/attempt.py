@@ -36,7 +36,7 @@ from shared.wire.job import JobInput, Progress
 from shared.wire.states import FailureClass
 from shared.wire.worker import Claimed
 
-__all__ = ["Attempts"]
+__all__ = ["Attempts", "UnderWay"]
 
 #: what a service says is kept so far, in characters
 LONGEST_MESSAGE = 2000
@@ -60,6 +60,16 @@ class _Ending:
     fault: ServiceFault | None = None
     run_ms: int = 0
     is_unhealthy: bool = False
+
+
+@dataclass
+class UnderWay:
+    """An attempt between its claim and its outcome, for people who ask."""
+
+    claimed: Claimed
+    #: monotonic seconds; of an adopted one before this process
+    started_at_s: float
+    progress: Progress | None = None
 
 
 @dataclass
@@ -105,6 +115,12 @@ class Attempts:
         self._clock = clock
         #: worker id → what its service works on
         self._served: dict[str, _Served] = {}
+        #: what services work on, and what is being spooled
+        self.under_way: dict[AttemptKey, UnderWay] = {}
+
+    def use(self, connectors: Mapping[str, Connector]) -> None:
+        """From now on attempts begin on these connectors, by service; what is under way stays where it is."""
+        self._connectors = connectors
 
     def condemn(self, worker_id: str, reason: str, *, spare: Collection[str]) -> None:
         """Stop the job that the worker's service works on, as failed: `service`, to be tried elsewhere.
@@ -130,7 +146,7 @@ class Attempts:
             asyncio.CancelledError: the attempt was aborted, the service stopped; there is no outcome.
         """
         log.info("job.claimed", **_names(claimed), attempt=claimed.attempt)
-        begun = await to_the_end(self._journal.begin, claimed, self._clock.now_ms())
+        begun = self._journal.begun(claimed, self._clock.now_ms())
         return await self._attempt(begun, tell, is_adopted=False)
 
     async def adopt(self, begun: Begun, tell: Tell) -> Outcome | None:
@@ -154,6 +170,7 @@ class Attempts:
         claimed = begun.claimed
         folder = self._work_folder / folder_name(begun.attempt)
         started_at_s = self._clock.monotonic_s() - self._age_s(begun)
+        self.under_way[begun.attempt] = UnderWay(claimed, started_at_s)
         try:
             ending = await self._ending(begun, folder, tell, is_adopted=is_adopted)
             if ending is None:
@@ -164,6 +181,7 @@ class Attempts:
             ending = replace(ending, run_ms=run_ms, is_unhealthy=await self._is_unhealthy(claimed, ending.fault))
             return await to_the_end(self._kept, claimed, ending, folder)
         finally:
+            del self.under_way[begun.attempt]
             await to_the_end(shutil.rmtree, folder, ignore_errors=True)
 
     def _age_s(self, begun: Begun) -> float:
@@ -214,6 +232,7 @@ class Attempts:
         connector = self._connectors.get(service)
 
         def report(progress: Progress) -> None:
+            self.under_way[begun.attempt].progress = progress
             tell(ProgressMade(begun.attempt, msgspec.json.encode(progress)))
 
         if is_adopted:
@@ -225,9 +244,13 @@ class Attempts:
         if connector is None:
             raise ServiceFault(FailureClass.UNFIT, f"this worker doesn't offer the service {service!r}")
         wanted = msgspec.convert(begun.claimed.spec.get("inputs", ()), tuple[JobInput, ...])
-        await asyncio.to_thread(_make_anew, folder)
+        await to_the_end(self._prepare, begun, folder)
         inputs = await self._inputs.fetch(wanted, folder / "inputs")
         return await connector.run(self._assignment(begun, folder, inputs), report)
+
+    def _prepare(self, begun: Begun, folder: Path) -> None:
+        self._journal.keep(begun)
+        _make_anew(folder)
 
     def _assignment(self, begun: Begun, folder: Path, inputs: Mapping[str, Path]) -> Assignment:
         claimed = begun.claimed

@@ -48,7 +48,7 @@ class Begun(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Journal:
-    """The journal in one folder, which is made when missing. All methods block: call them in a thread. None raises.
+    """The journal in one folder, which is made when missing. Methods block, but for `begun`: call them in a thread. None raises.
 
     Args:
         folder: `<state dir>/running`.
@@ -62,11 +62,13 @@ class Journal:
         self._lock = threading.Lock()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
-    def begin(self, claimed: Claimed, now_ms: int) -> Begun:
-        """The attempt begins."""
-        begun = Begun(agent_id=self._agent_id, claimed=claimed, claimed_at_ms=now_ms)
+    def begun(self, claimed: Claimed, now_ms: int) -> Begun:
+        """The attempt as it begins; not on disk yet."""
+        return Begun(agent_id=self._agent_id, claimed=claimed, claimed_at_ms=now_ms)
+
+    def keep(self, begun: Begun) -> None:
+        """The attempt is about to begin at its service."""
         self._write(begun)
-        return begun
 
     def note(self, attempt: AttemptKey, text: str) -> None:
         """Keep this with the attempt, in place of what was noted before; nothing, if there is no entry."""

@@ -87,7 +87,8 @@ class Stage:
     async def adopt(self, noted: str = "", **spec: Any) -> Any:
         """What an earlier process began is taken up, 40 s after that."""
         claimed = self.claimed({"n": 1}, **spec)
-        begun = self.journal.begin(claimed, self.time.now_ms() - 40_000)
+        begun = self.journal.begun(claimed, self.time.now_ms() - 40_000)
+        self.journal.keep(begun)
         return await self.attempts().adopt(replace(begun, noted=noted), self.told.append)
 
     def claimed(self, payload: Any = None, **spec: Any) -> Claimed:
@@ -192,7 +193,7 @@ async def test_an_output_that_vanished_fails_it(stage: Stage) -> None:
 
 
 async def test_a_disk_that_takes_nothing_leaves_no_outcome(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: object) -> None:
+    def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("agent.spool.write_private", full)
@@ -257,7 +258,7 @@ async def test_an_aborted_attempt_stays_in_the_journal_until_it_is_forgotten(sta
 
 
 async def test_a_disk_that_takes_no_journal_stops_no_job(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: object) -> None:
+    def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
     def work(assignment: Assignment, _: Report) -> Finished:

@@ -46,7 +46,7 @@ def live(folder: Path, last_step: int, tell: int) -> None:
     journal = Journal(folder / "running", "box")
     for name in CALLS:
         setattr(os, name, stepping(getattr(os, name)))
-    journal.begin(claimed_job(), 1)
+    journal.keep(journal.begun(claimed_job(), 1))
     os.write(tell, b"b")
     journal.note(OUTCOME.attempt, "remote-7")
     spool.keep(OUTCOME, [OutputFile(name="a", path=output)])

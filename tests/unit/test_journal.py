@@ -27,8 +27,14 @@ def files(tmp_path: Path) -> list[str]:
     return sorted(path.name for path in (tmp_path / "running").iterdir())
 
 
+def _begin(journal: Journal, claimed: Claimed, now_ms: int) -> Begun:
+    begun = journal.begun(claimed, now_ms)
+    journal.keep(begun)
+    return begun
+
+
 def test_the_next_process_finds_what_was_begun_and_noted_last(journal: Journal, tmp_path: Path) -> None:
-    begun = journal.begin(CLAIMED, 5000)
+    begun = _begin(journal, CLAIMED, 5000)
     assert left(tmp_path) == [begun]
     for text in ("remote-1", "remote-2 ä\n"):
         journal.note(JOB, text)
@@ -39,12 +45,12 @@ def test_the_next_process_finds_what_was_begun_and_noted_last(journal: Journal, 
 
 def test_the_oldest_comes_first(journal: Journal, tmp_path: Path) -> None:
     for number, at_ms in ((1, 300), (2, 100), (3, 200)):
-        journal.begin(_numbered(number), at_ms)
+        _begin(journal, _numbered(number), at_ms)
     assert [begun.claimed_at_ms for begun in left(tmp_path)] == [100, 200, 300]
 
 
 def test_what_is_removed_is_gone_and_no_late_note_brings_it_back(journal: Journal, tmp_path: Path) -> None:
-    journal.begin(CLAIMED, 1)
+    _begin(journal, CLAIMED, 1)
     journal.remove(JOB)
     journal.note(JOB, "late")
     journal.remove(JOB)
@@ -52,20 +58,20 @@ def test_what_is_removed_is_gone_and_no_late_note_brings_it_back(journal: Journa
 
 
 def test_what_is_in_the_spool_is_over(journal: Journal, tmp_path: Path) -> None:
-    journal.begin(CLAIMED, 1)
+    _begin(journal, CLAIMED, 1)
     assert journal.left({JOB}) == []
     assert files(tmp_path) == []
 
 
 def test_another_agents_entries_are_not_this_ones(journal: Journal, tmp_path: Path) -> None:
-    journal.begin(CLAIMED, 1)
+    _begin(journal, CLAIMED, 1)
     assert left(tmp_path, "another") == []
     assert files(tmp_path) == []
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff\xfe", b'{"agent_id": "box"}'])
 def test_garbage_is_removed_and_the_rest_stays(journal: Journal, tmp_path: Path, content: bytes) -> None:
-    begun = journal.begin(CLAIMED, 1)
+    begun = _begin(journal, CLAIMED, 1)
     whole = (tmp_path / "running" / "default-1.1.json").read_bytes()
     (tmp_path / "running" / "default-2.1.json").write_bytes(content)
     (tmp_path / "running" / ".default-1.1.json.x7").write_bytes(whole)  # a process died before its rename
@@ -76,7 +82,7 @@ def test_garbage_is_removed_and_the_rest_stays(journal: Journal, tmp_path: Path,
 
 def test_a_folder_that_takes_nothing_raises_nothing(journal: Journal, tmp_path: Path) -> None:
     (tmp_path / "running").rmdir()
-    begun = journal.begin(CLAIMED, 7)
+    begun = _begin(journal, CLAIMED, 7)
     journal.note(JOB, "x")
     journal.remove(JOB)
     assert (begun.attempt, begun.noted) == (JOB, "")
@@ -94,7 +100,7 @@ def test_notes_of_many_at_once_all_arrive(journal: Journal, tmp_path: Path) -> N
 
 @pytest.mark.parametrize(("now_ms", "age_s"), [(5000, 0.0), (7500, 2.5), (1, 0.0)])
 def test_an_age_is_never_negative(journal: Journal, now_ms: int, age_s: float) -> None:
-    assert journal.begin(CLAIMED, 5000).age_s(now_ms) == age_s
+    assert _begin(journal, CLAIMED, 5000).age_s(now_ms) == age_s
 
 
 def _numbered(number: int) -> Claimed:
@@ -102,5 +108,5 @@ def _numbered(number: int) -> Claimed:
 
 
 def _live(journal: Journal, claimed: Claimed) -> None:
-    begun = journal.begin(claimed, 1)
+    begun = _begin(journal, claimed, 1)
     journal.note(begun.attempt, claimed.job_id)

@@ -9,7 +9,7 @@ import asyncio
 import itertools
 import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import msgspec
 import uvloop
@@ -98,8 +98,13 @@ def work() -> None:
     uvloop.run(_work())
 
 
+def client() -> AbstractAsyncContextManager[Client]:
+    """The client."""
+    return client_for(SERVICE)
+
+
 @asynccontextmanager
-async def client() -> AsyncIterator[Client]:
+async def client_for(service: str) -> AsyncIterator[Client]:
     """The hub's way: prepare the job, submit in the store's chunks."""
     store = Store.at(URL)
     await store.load_library(join().text)
@@ -107,7 +112,7 @@ async def client() -> AsyncIterator[Client]:
     numbers = itertools.count()
 
     def job(payload: bytes) -> PreparedJob:
-        return msgspec.structs.replace(prepared(f"{POOL}-{next(numbers):026d}", SERVICE), payload=payload)
+        return msgspec.structs.replace(prepared(f"{POOL}-{next(numbers):026d}", service), payload=payload)
 
     async def enqueue(count: int) -> None:
         for first in range(0, count, CHUNK_JOBS):

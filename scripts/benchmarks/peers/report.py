@@ -9,7 +9,7 @@ from rich.table import Table
 
 from scripts.benchmarks.peers.install import version_of
 from scripts.benchmarks.peers.rounds import Figures
-from scripts.benchmarks.peers.side import MINIMAL, MUSTER, Home, Side
+from scripts.benchmarks.peers.side import AGENT, MINIMAL, MUSTER, Home, Side
 
 __all__ = ["bars", "row_of", "show"]
 
@@ -54,19 +54,28 @@ def bars(sides: Iterable[Side], rounds: Rounds) -> Ratios:
         ratios[f"drained/s to {best}, the best Python peer (at least 1.5)"] = _ratio(rounds, best, THROUGHPUT)
     if "BullMQ" in rounds:
         ratios["drained/s to BullMQ (at least 1)"] = _ratio(rounds, "BullMQ", THROUGHPUT)
-    for name in STARTS if MINIMAL in rounds else ():
-        ratios[f"{name} to the minimal worker (at most 1.5)"] = _ratio(rounds, MINIMAL, name)
-    others = [title for title in rounds if title not in {MUSTER, MINIMAL}]
-    for name in STARTS if others else ():
-        best = min(others, key=lambda title: median(figures[name] for figures in rounds[title]))
-        ratios[f"{name} to {best}, the best peer (below 1)"] = _ratio(rounds, best, name)
+    for own in (title for title in (MUSTER, AGENT) if title in rounds):
+        ratios |= _start_bars(own, rounds)
     return ratios
 
 
-def _ratio(rounds: Rounds, other: str, name: str) -> float | None:
+def _start_bars(own: str, rounds: Rounds) -> Ratios:
+    ratios: Ratios = {}
+    for name in STARTS if MINIMAL in rounds else ():
+        what = f"{name} to the minimal worker (at most 1.5)"
+        ratios[what if own == MUSTER else f"agent's {what}"] = _ratio(rounds, MINIMAL, name, own=own)
+    others = [title for title in rounds if title not in {MUSTER, AGENT, MINIMAL}]
+    for name in STARTS if others else ():
+        best = min(others, key=lambda title: median(figures[name] for figures in rounds[title]))
+        what = f"{name} to {best}, the best peer (below 1)"
+        ratios[what if own == MUSTER else f"agent's {what}"] = _ratio(rounds, best, name, own=own)
+    return ratios
+
+
+def _ratio(rounds: Rounds, other: str, name: str, *, own: str = MUSTER) -> float | None:
     if min(figures[name] for figures in rounds[other]) <= 0:
         return None
-    pairs = zip(rounds[MUSTER], rounds[other], strict=True)
+    pairs = zip(rounds[own], rounds[other], strict=True)
     return median(own[name] / others[name] for own, others in pairs)
 
 

@@ -6,9 +6,11 @@ To add a peer: a `<name>_side.py`, a file in `requirements/`, a line here.
 from dataclasses import dataclass
 from enum import StrEnum
 
-__all__ = ["MINIMAL", "MUSTER", "SIDES", "Home", "Side"]
+__all__ = ["AGENT", "MINIMAL", "MUSTER", "SIDES", "Home", "Side"]
 
 MUSTER = "Muster"
+#: the process that an operator runs, whose start of a job counts
+AGENT = "Muster's agent"
 MINIMAL = "minimal worker"
 
 
@@ -44,6 +46,7 @@ class Side:
 
 SIDES = (
     Side(MUSTER, "muster", Home.CHECKOUT, 2, "Jobs.submit, 50 a call"),
+    Side(AGENT, "agent", Home.CHECKOUT, 0.05, "Jobs.submit, 50 a call"),
     Side(MINIMAL, "minimal", Home.CHECKOUT, 4, "one call, 100 jobs"),
     Side("BullMQ", "bullmq", Home.NODE, 4, "addBulk of 100", "bullmq"),
     Side("huey", "huey", Home.VENV, 2, "one by one", "huey"),
