@@ -4,7 +4,19 @@ from dataclasses import dataclass
 
 from shared.wire.worker import Claimed, Heartbeat
 
-__all__ = ["Abort", "Action", "Adopt", "Beat", "Claim", "Deliver", "Register", "Release", "Run", "Stop"]
+__all__ = [
+    "Abort",
+    "Action",
+    "Adopt",
+    "Beat",
+    "Claim",
+    "Deliver",
+    "ReadSettings",
+    "Register",
+    "Release",
+    "Run",
+    "Stop",
+]
 
 
 @dataclass(frozen=True)
@@ -74,8 +86,13 @@ class Beat:
 
 
 @dataclass(frozen=True)
+class ReadSettings:
+    """Read the settings again: the store was told so by an operator."""
+
+
+@dataclass(frozen=True)
 class Stop:
     """The agent's life is over: end all tasks."""
 
 
-Action = Register | Claim | Run | Adopt | Abort | Deliver | Release | Beat | Stop
+Action = Register | Claim | Run | Adopt | Abort | Deliver | Release | Beat | ReadSettings | Stop

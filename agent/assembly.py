@@ -1,7 +1,7 @@
 """Puts the running agent together from its open connections: no process, no network, no signals here."""
 
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,9 +12,10 @@ from agent.attempt import Attempts
 from agent.backoff import Dice
 from agent.broker import Broker, Suspensions
 from agent.config import AgentConfig
-from agent.connectors.base import Connector, ServiceState
+from agent.crew import Crew
+from agent.customers import Customers
 from agent.delivery import Delivery
-from agent.detect import Machine, agent_facts, worker_environment, worker_gpus, workers_of
+from agent.detect import Machine, agent_facts
 from agent.gpu_care import Environments, GpuCare
 from agent.gpu_watch import GpuWatch
 from agent.held import Held, Phase
@@ -23,20 +24,22 @@ from agent.inputs import Inputs
 from agent.journal import Begun, Journal
 from agent.lifecycle import Lifecycle
 from agent.loop import Loop, LoopParts
-from agent.offers import Offers
+from agent.offers import Describe, Offers
 from agent.outcome import Outcome
+from agent.plan import Plan
 from agent.probes.gpu_reading import GpuLive
 from agent.recovery import Recovery
-from agent.services import are_named
 from agent.spool import Spool
 from agent.spool_room import SpoolRoom
 from agent.telemetry import Telemetry
 from agent.waiting import Listener
+from agent.workers import States, environments_of, workers_of
 from shared.client.connection import Connection
 from shared.clock import Clock
+from shared.store.agents import Command
 from shared.wire.worker import AgentFacts, WorkerFacts
 
-__all__ = ["Wiring", "assemble", "offers_of"]
+__all__ = ["Wiring", "assemble", "describe_by", "machine_now", "offers_of"]
 
 JOURNAL_FOLDER = "running"
 SPOOL_FOLDER = "spool"
@@ -55,12 +58,18 @@ class Wiring:
     machine: Machine
     #: asks the GPUs' drivers; None: nobody does
     gpu_watch: GpuWatch | None = None
-    #: one per service
-    connectors: Sequence[Connector]
+    #: its workers, and the services that they use
+    crew: Crew
     broker: Broker
     suspensions: Suspensions
+    #: answers how the broker is reached now
+    transport: Callable[[], str] = lambda: "direct"
     #: asks with the agent's key
     hub: Connection
+    #: tells the store that the agent drains; None: nobody is told
+    announce: Callable[[Command], Awaitable[None]] | None = None
+    #: has the settings read again, soon
+    reload: Callable[[], None] = lambda: None
     #: fetches inputs by URL; sends no key
     web: httpx2.AsyncClient
     #: locked for this process
@@ -75,22 +84,24 @@ class Wiring:
     dice: Dice
 
 
-def offers_of(
-    config: AgentConfig, machine: Callable[[], Machine], connectors: Sequence[Connector], *, agent_id: str | None
-) -> Offers:
+def offers_of(config: AgentConfig, machine: Callable[[], Machine], crew: Crew) -> Offers:
     """What the agent offers, before the first survey.
 
     Args:
         config: the operator's word.
         machine: answers the machine as it is at that moment.
-        connectors: one per service.
-        agent_id: None: not enrolled, the name is a guess.
+        crew: the workers and the services that they use.
     """
+    return Offers(crew, describe_by(config, machine, crew.plan))
 
-    def describe(states: Mapping[str, ServiceState]) -> list[WorkerFacts]:
-        return workers_of(machine(), config, states, agent_id=agent_id)
 
-    return Offers(connectors, are_named=are_named(config), describe=describe)
+def describe_by(config: AgentConfig, machine: Callable[[], Machine], plan: Plan) -> Describe:
+    """How the services' states become the workers' facts. Args: as of `offers_of`; plan: of the crew."""
+
+    def describe(states: States) -> list[WorkerFacts]:
+        return workers_of(machine(), config, plan, states)
+
+    return describe
 
 
 async def assemble(wiring: Wiring) -> Loop:
@@ -99,16 +110,18 @@ async def assemble(wiring: Wiring) -> Loop:
     Raises:
         Misconfigured: a worker's document can't be registered.
     """
-    machine = _machine_now(wiring)
-    offers = offers_of(wiring.config, machine, wiring.connectors, agent_id=wiring.agent_id)
+    machine = machine_now(wiring)
+    offers = offers_of(wiring.config, machine, wiring.crew)
     await offers.survey()
     spool = Spool(wiring.state_dir / SPOOL_FOLDER)
     unfinished = spool.unfinished()
     journal = Journal(wiring.state_dir / JOURNAL_FOLDER, wiring.agent_id)
     begun = journal.left({outcome.attempt for outcome in unfinished})
     files = HubFiles(wiring.hub, wiring.part_bytes)
-    environments = _environments(wiring)
-    attempts = _attempts(wiring, files, (journal, spool), environments)
+    environments = environments_of(wiring.machine, wiring.crew.plan)
+    attempts = _attempts(
+        wiring, files, (journal, spool), environments=environments, customers=Customers(lambda: offers.workers)
+    )
     return Loop(
         LoopParts(
             agent=_agent_facts(wiring),
@@ -123,9 +136,11 @@ async def assemble(wiring: Wiring) -> Loop:
             room=SpoolRoom(wiring.config.spool_max_gb, wiring.config.spool_min_free_gb),
             free_bytes=wiring.free_bytes or (lambda: shutil.disk_usage(wiring.state_dir).free),
             gpu_care=_gpu_care(wiring, offers, attempts, environments),
-            telemetry=Telemetry(wiring.agent_id, lambda: (machine(), _live(wiring)), clock=wiring.clock),
+            telemetry=Telemetry(wiring.crew.plan, lambda: (machine(), _live(wiring)), clock=wiring.clock),
             unfinished=unfinished,
             begun=begun,
+            probe_interval_s=wiring.config.probe_interval_s,
+            reload=wiring.reload,
             clock=wiring.clock,
             sleep=wiring.sleep,
         )
@@ -147,7 +162,7 @@ def _under_way(begun: Begun) -> Held:
 def _lifecycle(wiring: Wiring, resumed: Sequence[Held]) -> Lifecycle:
     return Lifecycle(
         wiring.agent_id,
-        workers=list(worker_gpus(wiring.machine, wiring.agent_id)),
+        workers=[worker.worker_id for worker in wiring.crew.plan.workers],
         pools=wiring.pools,
         resumed=resumed,
         drain_timeout_s=wiring.config.drain_timeout_s,
@@ -155,7 +170,8 @@ def _lifecycle(wiring: Wiring, resumed: Sequence[Held]) -> Lifecycle:
     )
 
 
-def _machine_now(wiring: Wiring) -> Callable[[], Machine]:
+def machine_now(wiring: Wiring) -> Callable[[], Machine]:
+    """What answers the machine as it is at that moment."""
     watch = wiring.gpu_watch
     return (lambda: wiring.machine) if watch is None else (lambda: watch.machine)
 
@@ -168,7 +184,7 @@ def _gpu_care(wiring: Wiring, offers: Offers, attempts: Attempts, environments: 
     if wiring.gpu_watch is None:
         return None
     return GpuCare(
-        wiring.agent_id,
+        wiring.crew.plan,
         wiring.gpu_watch,
         offers=offers,
         attempts=attempts,
@@ -177,21 +193,24 @@ def _gpu_care(wiring: Wiring, offers: Offers, attempts: Attempts, environments: 
     )
 
 
-def _attempts(wiring: Wiring, files: HubFiles, kept: tuple[Journal, Spool], environments: Environments) -> Attempts:
+def _attempts(
+    wiring: Wiring,
+    files: HubFiles,
+    kept: tuple[Journal, Spool],
+    *,
+    environments: Environments,
+    customers: Customers,
+) -> Attempts:
     journal, spool = kept
     work_folder = wiring.state_dir / WORK_FOLDER
     shutil.rmtree(work_folder, ignore_errors=True)
     return Attempts(
-        connectors={connector.service: connector for connector in wiring.connectors},
+        find=wiring.crew.connector,
         environments=environments,
+        customers=customers,
         inputs=Inputs(files, wiring.web, sleep=wiring.sleep, dice=wiring.dice),
         journal=journal,
         spool=spool,
         work_folder=work_folder,
         clock=wiring.clock,
     )
-
-
-def _environments(wiring: Wiring) -> Environments:
-    gpus = worker_gpus(wiring.machine, wiring.agent_id)
-    return {worker_id: worker_environment(gpu) for worker_id, gpu in gpus.items()}

@@ -22,6 +22,7 @@ from typing import Any
 import msgspec
 
 from agent.connectors.base import Assignment, Connector, Finished, NotAdopted, ServiceFault
+from agent.customers import Customers
 from agent.events import AttemptKey, ProgressMade, ServiceEnded
 from agent.inputs import Inputs
 from agent.journal import Begun, Journal
@@ -47,6 +48,8 @@ NOT_REPORTED = frozenset({FailureClass.LOST, FailureClass.DEPENDENCY, FailureCla
 #: classes that make the health of the service worth asking for
 SICK = frozenset({FailureClass.SERVICE, FailureClass.NETWORK})
 
+#: worker id, service → the connector to the instance that this worker uses
+Find = Callable[[str, str], Connector | None]
 Tell = Callable[[ProgressMade | ServiceEnded], None]
 
 log = get(__name__)
@@ -86,8 +89,9 @@ class Attempts:
     """Runs attempts.
 
     Args:
-        connectors: by service.
+        find: answers the worker's way to a service; None: it has none.
         environments: worker id → what its child processes get.
+        customers: keeps them apart.
         inputs: fetches input files.
         journal: keeps what is under way.
         spool: keeps outcomes.
@@ -98,16 +102,18 @@ class Attempts:
     def __init__(
         self,
         *,
-        connectors: Mapping[str, Connector],
+        find: Find,
         environments: Mapping[str, Mapping[str, str]],
+        customers: Customers,
         inputs: Inputs,
         journal: Journal,
         spool: Spool,
         work_folder: Path,
         clock: Clock,
     ) -> None:
-        self._connectors = connectors
+        self._find = find
         self._environments = environments
+        self._customers = customers
         self._inputs = inputs
         self._journal = journal
         self._spool = spool
@@ -118,9 +124,9 @@ class Attempts:
         #: what services work on, and what is being spooled
         self.under_way: dict[AttemptKey, UnderWay] = {}
 
-    def use(self, connectors: Mapping[str, Connector]) -> None:
-        """From now on attempts begin on these connectors, by service; what is under way stays where it is."""
-        self._connectors = connectors
+    def use(self, find: Find) -> None:
+        """From now on attempts begin on these connectors; what is under way stays where it is."""
+        self._find = find
 
     def condemn(self, worker_id: str, reason: str, *, spare: Collection[str]) -> None:
         """Stop the job that the worker's service works on, as failed: `service`, to be tried elsewhere.
@@ -182,7 +188,8 @@ class Attempts:
             return await to_the_end(self._kept, claimed, ending, folder)
         finally:
             del self.under_way[begun.attempt]
-            await to_the_end(shutil.rmtree, folder, ignore_errors=True)
+            if folder.exists():  # it wasn't kept
+                await to_the_end(shutil.rmtree, folder, ignore_errors=True)
 
     def _age_s(self, begun: Begun) -> float:
         return begun.age_s(self._clock.now_ms())
@@ -221,7 +228,7 @@ class Attempts:
 
     async def _is_unhealthy(self, claimed: Claimed, fault: ServiceFault | None) -> bool:
         """Does the service's health check fail, too?"""
-        connector = self._connectors.get(str(claimed.spec["service"]))
+        connector = self._find(claimed.worker_id, str(claimed.spec["service"]))
         if fault is None or fault.failure_class not in SICK or connector is None:
             return False
         return not (await probed(connector, PROBE_LIMIT_S)).healthy
@@ -229,7 +236,7 @@ class Attempts:
     async def _serve(self, begun: Begun, folder: Path, tell: Tell, *, is_adopted: bool) -> Finished:
         """What the service says."""
         service = str(begun.claimed.spec["service"])
-        connector = self._connectors.get(service)
+        connector = self._find(begun.claimed.worker_id, service)
 
         def report(progress: Progress) -> None:
             self.under_way[begun.attempt].progress = progress
@@ -240,12 +247,14 @@ class Attempts:
                 raise NotAdopted(f"the agent no longer has the service {service!r}")
             # nothing is awaited before: an abort that comes at once must reach the connector, to stop the service
             _make_anew(folder)
+            self._customers.leave(connector)
             return await connector.adopt(self._assignment(begun, folder, {}), begun.noted, report)
         if connector is None:
             raise ServiceFault(FailureClass.UNFIT, f"this worker doesn't offer the service {service!r}")
         wanted = msgspec.convert(begun.claimed.spec.get("inputs", ()), tuple[JobInput, ...])
         await to_the_end(self._prepare, begun, folder)
         inputs = await self._inputs.fetch(wanted, folder / "inputs")
+        await self._customers.admit(connector, begun.claimed.spec.get("customer_id"))
         return await connector.run(self._assignment(begun, folder, inputs), report)
 
     def _prepare(self, begun: Begun, folder: Path) -> None:
@@ -268,10 +277,11 @@ class Attempts:
         )
 
     def _kept(self, claimed: Claimed, ending: _Ending, folder: Path) -> Outcome | None:
-        """As `_spooled`; the journal then leaves it to the spool."""
+        """As `_spooled`; the journal then leaves it to the spool, and the work folder is gone."""
         outcome = self._spooled(claimed, ending, folder)
         if outcome is not None:
             self._journal.remove(outcome.attempt)
+        shutil.rmtree(folder, ignore_errors=True)
         return outcome
 
     def _spooled(self, claimed: Claimed, ending: _Ending, folder: Path) -> Outcome | None:
@@ -284,6 +294,7 @@ class Attempts:
             except (OSError, TypeError, ValueError) as error:
                 log.exception("spool.failed", **_names(claimed))
                 fault = ServiceFault(FailureClass.SERVICE, f"the worker couldn't keep the result: {error}")
+        shutil.rmtree(folder, ignore_errors=True)  # a disk that is full may be full of what the job left there
         try:
             return self._spool.keep(self._outcome(claimed, ending, fault=fault))
         except OSError:

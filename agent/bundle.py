@@ -1,4 +1,4 @@
-"""The store's calls of one agent, bundled: completions and claims that are wanted at the same time go out as one call.
+"""One agent's calls, bundled: completions and claims that are wanted at the same time go out as one call.
 
 - Nothing waits for company: a call goes out at once, alone, when none is out; what comes meanwhile goes out together
   after it.
@@ -7,6 +7,8 @@
 """
 
 import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +18,7 @@ from shared.store.workers import UNREGISTERED, Answer, Finish, Finished, Park, W
 from shared.tasks import end_tasks
 from shared.wire.worker import Claimed
 
-__all__ = ["Bundle"]
+__all__ = ["Bundle", "Bundling"]
 
 #: of each, completions and claims, so that a call stays under the store's 5 ms
 MOST_PER_CALL = 32
@@ -44,13 +46,18 @@ class _Wanted:
         return self.claims.setdefault(worker_id, asyncio.get_running_loop().create_future())
 
 
-class Bundle(Workers):
-    """The agent's broker on a store of its own."""
+class Bundling(ABC):
+    """Bundles what goes out by `next`."""
 
-    def __init__(self, store: Store) -> None:
-        super().__init__(store, park=Park.HANDED)
+    def __init__(self) -> None:
         self._wanted: dict[str, _Wanted] = {}
         self._is_closed = False
+
+    @abstractmethod
+    async def next(
+        self, pool: str, finished: Sequence[Finished], worker_ids: Sequence[str]
+    ) -> tuple[list[Finish], dict[str, Answer]]:
+        """Complete these jobs and claim for these workers, in one call."""
 
     async def claim(self, pool: str, worker_id: str) -> Claimed | None:
         """The best job for the worker; None: nothing, and it is parked. Raises: NotFound, when it isn't registered."""
@@ -127,10 +134,28 @@ class Bundle(Workers):
             _answer(future, got[worker_id])
 
     async def close(self) -> None:
-        """End what is out, and close the waiting connection."""
+        """End what is out."""
         self._is_closed = True
         await end_tasks(*(wanted.flight for wanted in self._wanted.values() if wanted.flight is not None))
-        await super().close()
+
+
+class Bundle(Bundling, Workers):
+    """The broker on the agent's own connection to the store."""
+
+    def __init__(self, store: Store) -> None:
+        Bundling.__init__(self)
+        Workers.__init__(self, store, park=Park.HANDED)
+
+    async def next(
+        self, pool: str, finished: Sequence[Finished], worker_ids: Sequence[str]
+    ) -> tuple[list[Finish], dict[str, Answer]]:
+        """Complete these jobs and claim for these workers, in one call."""
+        return await Workers.next(self, pool, finished, worker_ids)
+
+    async def close(self) -> None:
+        """End what is out, and close the waiting connection."""
+        await Bundling.close(self)
+        await Workers.close(self)
 
 
 def _answer(future: "asyncio.Future[Any]", value: Finish | Answer) -> None:

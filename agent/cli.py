@@ -6,32 +6,26 @@ Exit codes: 0 ok, 1 failed, 2 usage, 69 hub or store unavailable, 77 not allowed
 import asyncio
 import os
 import random
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-import msgspec
 
+from agent.cli_control import drain, reload, resume, status
+from agent.cli_detect import json_of, lines_of
+from agent.cli_doctor import doctor
+from agent.cli_settings import exiting, is_root, settings_of
 from agent.config import AgentConfig, state_dir
 from agent.options import with_settings
+from agent.recent_troubles import RecentTroubles
 from shared import __version__, log
 from shared.clock import SystemClock
-from shared.config import load
-from shared.config_paths import config_file
-from shared.errors import MusterError
-from shared.exits import ExitCode, exit_code_of
-from shared.wire.worker import WorkerFacts
 
 if TYPE_CHECKING:
     from agent.run import Surroundings
 
 __all__ = ["main"]
-
-
-CONFIG_FILE = "agent.toml"
 
 
 @click.group(
@@ -40,6 +34,9 @@ Examples:
   HUB_URL=https://hub.example:3001 HUB_AUTH_TOKEN=mt_... muster-agent run
   muster-agent enroll https://hub.example:3001 --token mt_...
   muster-agent detect --json
+  muster-agent doctor
+  muster-agent status
+  muster-agent drain --wait
 """
 )
 @click.version_option(__version__, prog_name="muster-agent")
@@ -55,6 +52,7 @@ Examples:
   muster-agent run          # once enrolled
 
 SIGTERM or Ctrl-C: finish what is held, then end; once more: end now.
+SIGHUP: read the settings again; running jobs aren't touched.
 """
 )
 @with_settings()
@@ -62,10 +60,12 @@ def run(file: Path | None, **flags: Any) -> None:
     """Be the agent, until SIGTERM or Ctrl-C. Enrols itself on the first start. Prints log lines only."""
     from agent.run import run as run_agent
 
-    log.configure("agent")
-    with _exiting():
-        config = _settings(file, flags)
-        _loop().run(run_agent(config, _surroundings(config)))
+    troubles = RecentTroubles()
+    log.configure("agent", witness=troubles)
+    with exiting():
+        config = settings_of(file, flags)
+        around = replace(_surroundings(config), reread=lambda: settings_of(file, flags), troubles=troubles)
+        _loop().run(run_agent(config, around))
 
 
 @main.command(epilog="\b\nExample:\n  muster-agent enroll https://hub.example:3001 --token mt_...\n")
@@ -76,8 +76,8 @@ def enroll(url: str, file: Path | None, **flags: Any) -> None:
     from agent.run import enrol
 
     log.configure("agent")
-    with _exiting():
-        config = _settings(file, {**flags, "hub_url": url})
+    with exiting():
+        config = settings_of(file, {**flags, "hub_url": url})
         identity = asyncio.run(enrol(config, _surroundings(config)))
         click.echo(f"enrolled as {identity.agent_id} for {', '.join(identity.pools)}")
 
@@ -90,14 +90,9 @@ def detect(file: Path | None, *, as_json: bool, **flags: Any) -> None:
     from agent.run import survey
 
     log.configure("agent", level="error")
-    with _exiting():
-        machine, workers = asyncio.run(survey(_settings(file, flags), os.environ))
-        if as_json:
-            document = {"hostname": machine.hostname, "faults": machine.faults, "workers": workers}
-            click.echo(msgspec.json.encode(document).decode())
-            return
-        for line in (*machine.faults, *(line for worker in workers for line in _shown(worker))):
-            click.echo(line)
+    with exiting():
+        found = asyncio.run(survey(settings_of(file, flags), os.environ))
+        click.echo(json_of(found) if as_json else "\n".join(lines_of(found)))
 
 
 @main.command("__probe", hidden=True)
@@ -110,9 +105,8 @@ def probe(name: str, *, watches: bool) -> None:  # noqa: ARG001 - there is one; 
     (nvml_child.watch if watches else nvml_child.main)()
 
 
-def _settings(file: Path | None, flags: dict[str, Any]) -> AgentConfig:
-    usual = config_file(CONFIG_FILE, environ=os.environ, root=_is_root())
-    return load(AgentConfig, flags=flags, environ=os.environ, file=file or (usual if usual.is_file() else None))
+for command in (status, drain, resume, reload, doctor):
+    main.add_command(command)
 
 
 def _surroundings(config: AgentConfig) -> "Surroundings":
@@ -120,36 +114,11 @@ def _surroundings(config: AgentConfig) -> "Surroundings":
 
     return Surroundings(
         environ=os.environ,
-        state_dir=state_dir(config, environ=os.environ, root=_is_root()),
+        state_dir=state_dir(config, environ=os.environ, root=is_root()),
         pid=os.getpid(),
         clock=SystemClock(),
         dice=random.random,
     )
-
-
-def _is_root() -> bool:
-    return os.geteuid() == 0
-
-
-def _shown(worker: WorkerFacts) -> Iterator[str]:
-    """A worker as people read it."""
-    yield f"worker {worker.worker_id}"
-    for name, value in worker.capability.items():
-        yield f"  {name}: {value if isinstance(value, str | int | float) else msgspec.json.encode(value).decode()}"
-    for service, reason in worker.suspended.items():
-        yield f"  suspended {service}: {reason}"
-
-
-@contextmanager
-def _exiting() -> Iterator[None]:
-    """The block's errors of Muster's end the program with the code that the command line promises."""
-    try:
-        yield
-    except MusterError as error:
-        click.echo(f"muster-agent: {error.detail}", err=True)
-        sys.exit(exit_code_of(error))
-    except KeyboardInterrupt:
-        sys.exit(ExitCode.FAILED)
 
 
 def _loop() -> Any:

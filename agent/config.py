@@ -13,9 +13,11 @@ import msgspec
 from msgspec import Meta
 
 from agent.http_settings import HttpService
+from agent.server_urls import FORM, SERVER_URLS
+from agent.worker_settings import WorkerTable
 from shared import config_paths
 
-__all__ = ["AgentConfig", "CommandConfig", "state_dir"]
+__all__ = ["AgentConfig", "CommandConfig", "state_dir", "usual_state_dir"]
 
 HTTP_URL = "^https?://"
 WEBSOCKET_URL = "^wss?://"
@@ -25,9 +27,13 @@ ID = r"^[^\s/{}]{1,128}$"
 POOL = "^[a-z0-9]{1,32}$"
 #: user and password of HTTP Basic
 LOGIN = "^[^:]+:."
+#: the same; or a scheme and its credentials; or a header
+COMFYUI_LOGIN = r"^([^:\s]+:\S.*|[A-Za-z0-9-]+:? [!-~][ -~]*)$"
 #: what can stand in an HTTP header
 KEY = "^[!-~]+$"
 
+#: where the instances of a service are
+ServerUrls = Annotated[str, Meta(pattern=SERVER_URLS, extra={"form": FORM})]
 #: a URL over HTTP
 HttpUrl = Annotated[str, Meta(pattern=HTTP_URL)]
 #: above 0, in GiB
@@ -60,7 +66,7 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     hub_ws_url: Annotated[
         Annotated[str, Meta(pattern=WEBSOCKET_URL)] | None,
         Meta(
-            description="the hub's WebSocket, when it isn't at HUB_URL (no effect in this version)",
+            description="where the hub takes WebSockets, when it isn't HUB_URL: wss://hub.example:3002",
             extra={"env": "HUB_WS_URL", "default": "from HUB_URL"},
         ),
     ] = None
@@ -93,13 +99,25 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             extra={"env": "SERVICES", "default": "simulation and what is found"},
         ),
     ] = None
-    comfyui_url: Annotated[HttpUrl, Meta(description="the ComfyUI server", extra={"env": "COMFYUI_URL"})] = (
-        "http://localhost:8188"
-    )
-    a1111_url: Annotated[
-        HttpUrl,
+    comfyui_url: Annotated[
+        ServerUrls,
         Meta(
-            description="the A1111 server, or one that speaks its API (started with --api)", extra={"env": "A1111_URL"}
+            description="the ComfyUI server of each GPU: one URL, a list in the order of the GPUs, or with {8188+gpu}",
+            extra={"env": "COMFYUI_URL"},
+        ),
+    ] = "http://localhost:8188"
+    comfyui_auth: Annotated[
+        Annotated[str, Meta(pattern=COMFYUI_LOGIN)] | None,
+        Meta(
+            description="login for what stands before ComfyUI: user:password, Bearer TOKEN, or a header X-Api-Key: KEY",
+            extra={"env": "COMFYUI_AUTH", "secret": True},
+        ),
+    ] = None
+    a1111_url: Annotated[
+        ServerUrls,
+        Meta(
+            description="the A1111 server, or one that speaks its API (started with --api); or several, as COMFYUI_URL",
+            extra={"env": "A1111_URL"},
         ),
     ] = "http://localhost:7860"
     a1111_auth: Annotated[
@@ -111,9 +129,10 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     ] = None
 
     openai_url: Annotated[
-        HttpUrl,
+        ServerUrls,
         Meta(
-            description="the OpenAI-compatible server; its API is at /v1 unless the URL has a path of its own",
+            description="the OpenAI-compatible server; its API is at /v1 unless the URL has a path of its own; "
+            "or several, as COMFYUI_URL",
             extra={"env": "OPENAI_URL"},
         ),
     ] = "http://localhost:8000"
@@ -132,14 +151,21 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         ),
     ] = msgspec.field(default_factory=list)
     openai_concurrency: Annotated[
-        int,
+        Annotated[int, Meta(ge=1, le=1024)] | None,
         Meta(
-            ge=1,
-            le=1024,
-            description="jobs that may run on that server at once; above 1 only for one that queues or batches (vLLM)",
-            extra={"env": "OPENAI_CONCURRENCY"},
+            description="workers that share such a server; above 1 only for one that queues or batches (vLLM)",
+            extra={"env": "OPENAI_CONCURRENCY", "default": "those of one GPU"},
         ),
-    ] = 1
+    ] = None
+    probe_interval_s: Annotated[
+        float,
+        Meta(
+            ge=0.1,
+            le=3600,
+            description="how often services are asked whether they are well, and for their models",
+            extra={"env": "PROBE_INTERVAL_S"},
+        ),
+    ] = 30.0
 
     gpu_count: Annotated[
         Annotated[int, Meta(ge=0)] | None,
@@ -214,6 +240,9 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     accepts: Annotated[
         dict[str, Any], Meta(description="requirement on jobs: service, customer_id, labels.*, workflow.id")
     ] = msgspec.field(default_factory=dict)
+    worker: Annotated[
+        list[WorkerTable], Meta(description="[[worker]] tables: the workers, where they aren't one per GPU; see below")
+    ] = msgspec.field(default_factory=list)
     http: Annotated[
         list[HttpService], Meta(description="[[http]] tables: services over HTTP, each under a word of its own")
     ] = msgspec.field(default_factory=list)
@@ -233,4 +262,9 @@ def state_dir(config: AgentConfig, *, environ: Mapping[str, str], root: bool) ->
         environ: for `XDG_STATE_HOME` and `HOME`.
         root: does the agent run as root?
     """
-    return config.state_dir or config_paths.state_dir("agent", environ=environ, root=root)
+    return config.state_dir or usual_state_dir(environ=environ, root=root)
+
+
+def usual_state_dir(*, environ: Mapping[str, str], root: bool) -> Path:
+    """The same where none is configured."""
+    return config_paths.state_dir("agent", environ=environ, root=root)

@@ -2,8 +2,9 @@
 
 - Files first, then the word: a completed job has all its outputs.
 - An outage is waited for, however long. The spool forgets an outcome when the store has answered, whatever the word.
-- After an outage the oldest go first: who waits for its end keeps its place. A few outcomes are uploaded at once, so
-  that one large file doesn't hold up the others; one that the hub answers, and yet can't take, lets others go first.
+- After an outage the oldest go first: all wait for its end together, and in their order. A few outcomes are uploaded at
+  once, so that one large file doesn't hold up the others; one that the hub answers, and yet can't take, lets them go
+  first.
 - An output that the hub refuses for good, or that the disk lost, ends the attempt as failed: the store decides what
   follows, and ignores it when the attempt isn't the agent's any more.
 """
@@ -18,6 +19,7 @@ from agent.backoff import Dice, delay_s
 from agent.broker import Broker
 from agent.hub_files import HubFiles
 from agent.outcome import Outcome, SpooledOutput
+from agent.pause import Pause
 from agent.result import encoded
 from agent.spool import Spool
 from agent.threads import to_the_end
@@ -60,8 +62,7 @@ class Delivery:
         self._sleep = sleep
         self._dice = dice
         self._uploads = asyncio.Semaphore(UPLOADS_AT_ONCE)
-        #: only while the store is away: one asks, the others stand behind it
-        self._line = asyncio.Semaphore(1)
+        self._hub_away, self._store_away = Pause(sleep, dice), Pause(sleep, dice)
 
     async def deliver(self, outcome: Outcome, hear_next: HearNext | None = None) -> Finish:
         """The store's answer; the spool has forgotten the outcome then.
@@ -93,33 +94,38 @@ class Delivery:
         if outcome.failure_class is not None or not outcome.outputs:
             return outcome
         left = list(outcome.outputs)
-        refusal = await self._in_turn(outcome, lambda: self._upload(outcome, left), self._uploads)
+
+        async def upload() -> str:
+            async with self._uploads:
+                return await self._heard(outcome, lambda: self._upload(outcome, left), self._hub_away)
+
+        refusal = await self._well(outcome, upload)
         return replace(outcome, failure_class=FailureClass.SERVICE, message=refusal) if refusal else outcome
 
-    async def _in_turn(self, outcome: Outcome, call: Callable[[], Awaitable[T]], turns: asyncio.Semaphore) -> T:
-        """The call's answer, after however many tries."""
-        failures = 0
-        while True:
-            try:
-                async with turns:
-                    return await self._heard(outcome, call)
-            except (Unavailable, Bug) as error:
-                failures += 1
-                _log_failure(outcome, failures, error)
-            await self._sleep(delay_s(failures, self._dice))
-
-    async def _heard(self, outcome: Outcome, call: Callable[[], Awaitable[T]]) -> T:
-        """The call's answer, after however long an outage. Raises: Unavailable, Bug: it was heard, and went wrong."""
+    async def _well(self, outcome: Outcome, call: Callable[[], Awaitable[T]]) -> T:
+        """The call's answer, after however many that went wrong."""
         failures = 0
         while True:
             try:
                 return await call()
+            except (Unavailable, Bug) as error:
+                failures += 1
+                _log_failure(outcome, error)
+            await self._sleep(delay_s(failures, self._dice))
+
+    async def _heard(self, outcome: Outcome, call: Callable[[], Awaitable[T]], away: Pause) -> T:
+        """The call's answer, after however long an outage. Raises: Unavailable, Bug: it was heard, and went wrong."""
+        while True:
+            try:
+                answer = await call()
             except Unavailable as error:
                 if error.code not in AWAY:
                     raise
-                failures += 1
-                _log_failure(outcome, failures, error)
-            await self._sleep(delay_s(failures, self._dice))
+                _log_failure(outcome, error)
+            else:
+                away.over()
+                return answer
+            await away.wait()
 
     async def _upload(self, outcome: Outcome, left: list[SpooledOutput]) -> str:
         """Upload what is left; why the hub will never have all files, empty: it has them."""
@@ -141,11 +147,7 @@ class Delivery:
                 return await self._fail(outcome, outcome.failure_class)
             return await self._complete(outcome, hear_next)
 
-        try:
-            return await word()  # nobody stands in line while all is well
-        except (Unavailable, Bug) as error:
-            _log_failure(outcome, 1, error)
-        return await self._in_turn(outcome, word, self._line)
+        return await self._well(outcome, lambda: self._heard(outcome, word, self._store_away))
 
     async def _complete(self, outcome: Outcome, hear_next: HearNext | None) -> Finish:
         ended, result = (outcome.pool, outcome.job_id, outcome.fence, outcome.worker_id), encoded(outcome)
@@ -167,8 +169,8 @@ class Delivery:
         )
 
 
-def _log_failure(outcome: Outcome, failures: int, error: MusterError) -> None:
-    log.warning("delivery.retried", **_names(outcome), failures=failures, error=error.detail)
+def _log_failure(outcome: Outcome, error: MusterError) -> None:
+    log.warning("delivery.retried", **_names(outcome), code=error.code, error=error.detail)
 
 
 def _log_end(outcome: Outcome) -> None:

@@ -1,9 +1,7 @@
-"""What this machine is, and which workers it makes.
+"""What this machine is, read once.
 
-- `detect` reads the machine once; `workers_of` is pure, so that a service that comes or goes costs no new reading.
-- One worker per GPU, one when there is none. A faulty GPU keeps its worker, and the worker its number: its services are
-  suspended with the reason. A machine never registers *without* its GPU as if it had none.
-- Configuration wins over detection; `[capability]` wins over everything.
+- A faulty GPU keeps its place. A machine never becomes one *without* GPU for that.
+- Configuration wins over detection.
 """
 
 import asyncio
@@ -15,14 +13,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from agent.config import AgentConfig, state_dir
-from agent.connectors.base import ServiceState
 from agent.probes.amd_smi import read_amd
 from agent.probes.base import Part, Probe, deep_merge, read_probes
 from agent.probes.cloud import METADATA_URL, cloud_probe
 from agent.probes.container import container_kind, container_probe
 from agent.probes.cpu import cpu_probe
 from agent.probes.disk import disk_probe
-from agent.probes.gpu import Gpu, GpuReading, GpuSettings, gpu_part, resolve_gpus, share_machine_memory
+from agent.probes.gpu import Gpu, GpuReading, GpuSettings, resolve_gpus, share_machine_memory
 from agent.probes.gpu_nvml import NVML_LIMIT_S, read_nvml
 from agent.probes.hostname import hostname
 from agent.probes.memory import GIB, memory_probe
@@ -30,24 +27,9 @@ from agent.probes.nvidia_devices import has_driver, nvidia_devices
 from agent.probes.os_release import os_probe
 from shared import __version__
 from shared.log import get
-from shared.wire.worker import AgentFacts, WorkerFacts
+from shared.wire.worker import AgentFacts
 
-__all__ = [
-    "GPU_FREE",
-    "Machine",
-    "agent_facts",
-    "detect",
-    "gpu_settings",
-    "worker_environment",
-    "worker_gpus",
-    "workers_of",
-]
-
-#: services whose jobs say by requirement that they need a GPU; all others are taken to need one where there is one
-GPU_FREE = frozenset({"simulation", "command"})
-
-#: vendor → the variable that limits a program to certain GPUs; others: CUDA's
-VISIBLE_TO = {"amd": "ROCR_VISIBLE_DEVICES"}
+__all__ = ["Machine", "agent_facts", "agent_name", "detect", "gpu_settings"]
 
 #: the answer of drivers that nobody asked
 NO_GPU = GpuReading(fault="GPU_COUNT=0", absent=True)
@@ -169,82 +151,6 @@ def agent_facts(machine: Machine, *, agent_id: str, pid: int, started_at_ms: int
     )
 
 
-def worker_gpus(machine: Machine, agent_id: str) -> dict[str, Gpu | None]:
-    """Each worker's id and GPU: `{"rig-0": Gpu(...), "rig-1": Gpu(...)}`; `{"rig": None}` on a machine without GPU."""
-    if len(machine.gpus) <= 1:
-        return {agent_id: machine.gpus[0] if machine.gpus else None}
-    return {f"{agent_id}-{gpu.index}": gpu for gpu in machine.gpus}
-
-
-def worker_environment(gpu: Gpu | None) -> dict[str, str]:
-    """What a worker's child processes get so that they use its GPU and no other; `{}` for a worker without one."""
-    if gpu is None or gpu.fault is not None:
-        return {}
-    number = str(gpu.index if gpu.number is None else gpu.number)
-    named = gpu.uuid is not None and not gpu.uuid.startswith("PCI-")
-    return {VISIBLE_TO.get(gpu.vendor or "", "CUDA_VISIBLE_DEVICES"): str(gpu.uuid) if named else number}
-
-
-def workers_of(
-    machine: Machine,
-    config: AgentConfig,
-    service_states: Mapping[str, ServiceState],
-    *,
-    agent_id: str | None = None,
-) -> list[WorkerFacts]:
-    """The workers as they register.
-
-    Args:
-        machine: from `detect`.
-        config: its `[capability]` is laid over each worker's document; its `accepts` is each worker's.
-        service_states: what each offered service's probe said.
-        agent_id: the enrolled id; None: `WORKER_ID`, else the machine's name.
-    """
-    name = agent_id or config.worker_id or machine.hostname or NAMELESS
-    return [
-        WorkerFacts(
-            worker_id=worker_id,
-            capability=_capability(machine, config, service_states, gpu),
-            accepts=config.accepts,
-            identity=_identity(machine, agent_id=name, worker_id=worker_id, gpu=gpu),
-            suspended=_suspended(service_states, gpu),
-        )
-        for worker_id, gpu in worker_gpus(machine, name).items()
-    ]
-
-
-def _capability(
-    machine: Machine, config: AgentConfig, service_states: Mapping[str, ServiceState], gpu: Gpu | None
-) -> Part:
-    suspended = _suspended(service_states, gpu)
-    healthy = sorted(service for service in service_states if service not in suspended)
-    document = machine.capability | {"services": healthy, "agent": {"version": __version__}}
-    if config.worker_type:
-        document["type"] = config.worker_type
-    if config.labels:
-        document["labels"] = dict(config.labels)
-    parts = [gpu_part([gpu] if gpu else []), *(service_states[service].capability for service in healthy)]
-    for part in (*parts, config.capability):
-        document = deep_merge(document, part)
-    return document
-
-
-def _suspended(service_states: Mapping[str, ServiceState], gpu: Gpu | None) -> dict[str, str]:
-    """Service → why this worker may not claim for it now."""
-    suspended = {}
-    for service, state in service_states.items():
-        if not state.healthy:
-            suspended[service] = state.reason or "its health check fails"
-        elif gpu is not None and gpu.fault is not None and service not in GPU_FREE:
-            suspended[service] = f"its GPU can't be used: {gpu.fault}"
-    return suspended
-
-
-def _identity(machine: Machine, *, agent_id: str, worker_id: str, gpu: Gpu | None) -> dict[str, str]:
-    found = {
-        "worker.id": worker_id,
-        "agent.id": agent_id,
-        "hostname": machine.hostname,
-        "gpu.uuid": gpu.uuid if gpu else None,
-    }
-    return {path: value for path, value in found.items() if value}
+def agent_name(machine: Machine, config: AgentConfig) -> str:
+    """What an agent is called that isn't enrolled: `WORKER_ID`, else the machine's name."""
+    return config.worker_id or machine.hostname or NAMELESS

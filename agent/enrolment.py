@@ -16,6 +16,7 @@ from agent.identity import Identity
 from shared.client.connection import Connection
 from shared.errors import Bug, Misconfigured, MusterError, NotAllowed, NotFound, Refused, Unavailable
 from shared.log import get
+from shared.wire.access import Transport
 
 __all__ = ["Enrolment", "Hubs"]
 
@@ -35,8 +36,8 @@ class _Answer(msgspec.Struct, frozen=True):
 
     agent_id: str
     key: str
-    transport: str
-    store_url: str
+    transport: Transport
+    store_url: str | None
     pools: tuple[str, ...]
     hub_version: str
 

@@ -20,6 +20,7 @@ __all__ = [
     "ProgressMade",
     "Registered",
     "Released",
+    "ResumeRequested",
     "RoomChanged",
     "ServiceEnded",
     "Spooled",
@@ -169,6 +170,13 @@ class DrainRequested:
 
     #: end the agent afterwards: SIGTERM, not a command
     stops: bool
+    #: how long running jobs may finish, in seconds; None: as configured
+    timeout_s: float | None = None
+
+
+@dataclass(frozen=True)
+class ResumeRequested:
+    """Claim again, unless the agent is about to end."""
 
 
 @dataclass(frozen=True)
@@ -200,6 +208,7 @@ Event = (
     | BeatAnswered
     | CallFailed
     | DrainRequested
+    | ResumeRequested
     | StopRequested
     | Tick
 )

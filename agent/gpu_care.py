@@ -8,14 +8,15 @@
 """
 
 import asyncio
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, MutableMapping, Sequence
 
 from agent.alarm import Sleep
 from agent.attempt import Attempts
-from agent.detect import GPU_FREE, worker_environment, worker_gpus
 from agent.gpu_watch import GpuWatch
 from agent.offers import Offers
+from agent.plan import Plan
 from agent.probes.gpu import Gpu
+from agent.workers import GPU_FREE, environments_of, worker_gpus
 from shared.log import get
 
 __all__ = ["Environments", "GpuCare"]
@@ -30,7 +31,7 @@ class GpuCare:
     """Keeps workers true to their GPUs.
 
     Args:
-        agent_id: its enrolled id.
+        plan: which worker has which GPU.
         watch: asks the drivers.
         offers: what the workers register.
         attempts: the running jobs.
@@ -40,7 +41,7 @@ class GpuCare:
 
     def __init__(
         self,
-        agent_id: str,
+        plan: Plan,
         watch: GpuWatch,
         *,
         offers: Offers,
@@ -48,7 +49,7 @@ class GpuCare:
         environments: Environments,
         sleep: Sleep,
     ) -> None:
-        self._agent_id = agent_id
+        self._plan = plan
         self._watch = watch
         self._offers = offers
         self._attempts = attempts
@@ -82,18 +83,19 @@ class GpuCare:
             log.exception("gpus.unread")
 
     async def _look(self, changed: Callable[[], None], group: asyncio.TaskGroup) -> None:
-        before = worker_gpus(self._watch.machine, self._agent_id)
+        before = worker_gpus(self._watch.machine, self._plan)
         if not await self._watch.look():
             return
-        after = worker_gpus(self._watch.machine, self._agent_id)
-        self._environments.update({worker_id: worker_environment(gpu) for worker_id, gpu in after.items()})
-        if any(_is_back(before[worker_id], gpu) for worker_id, gpu in after.items()):
+        after = worker_gpus(self._watch.machine, self._plan)
+        self._environments.update(environments_of(self._watch.machine, self._plan))
+        if any(_are_back(before[worker_id], gpus) for worker_id, gpus in after.items()):
             group.create_task(self._offer_again(changed))
         elif self._offers.restate():
             changed()
-        for worker_id, gpu in after.items():
-            if gpu is not None and gpu.is_lost and not _was_lost(before[worker_id]):
-                self._attempts.condemn(worker_id, f"GPU lost: {_without_prefix(gpu.fault)}", spare=GPU_FREE)
+        for worker_id, gpus in after.items():
+            for was, gpu in zip(before[worker_id], gpus, strict=True):
+                if gpu.is_lost and not was.is_lost:
+                    self._attempts.condemn(worker_id, f"GPU lost: {_without_prefix(gpu.fault)}", spare=GPU_FREE)
 
     async def _offer_again(self, changed: Callable[[], None]) -> None:
         try:
@@ -103,12 +105,8 @@ class GpuCare:
             log.exception("services.unread")
 
 
-def _is_back(before: Gpu | None, now: Gpu | None) -> bool:
-    return before is not None and before.fault is not None and now is not None and now.fault is None
-
-
-def _was_lost(gpu: Gpu | None) -> bool:
-    return gpu is not None and gpu.is_lost
+def _are_back(before: Sequence[Gpu], now: Sequence[Gpu]) -> bool:
+    return any(gpu.fault is not None for gpu in before) and all(gpu.fault is None for gpu in now)
 
 
 def _without_prefix(fault: str | None) -> str:

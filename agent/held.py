@@ -64,6 +64,8 @@ class Held:
         self.rests_worker = False
         #: its worker's next claim went out with the call that ends it
         self.claims_next = False
+        #: somebody watches its progress: news of it go more often
+        self.is_watched = False
         #: the latest progress that no heartbeat has carried
         self._news: bytes | None = None
         #: the progress that the heartbeat on its way carries
@@ -118,6 +120,11 @@ class Held:
             progress=self._carried,
             delivering=self.phase is Phase.DELIVERING,
         )
+
+    def beat_answered(self, word: str) -> None:
+        """The store's word on it; who watches is only told where there was progress."""
+        if self._carried is not None:
+            self.is_watched = word == "watched"
 
     def beat_failed(self) -> None:
         """The heartbeat didn't arrive: its news, unless there are newer ones, go with the next."""

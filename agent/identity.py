@@ -9,6 +9,7 @@ import msgspec
 
 from shared.log import get
 from shared.private_file import write_private
+from shared.wire.access import Transport
 
 __all__ = ["Identity", "load_identity", "save_identity"]
 
@@ -27,10 +28,10 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
     agent_id: str
     #: `ma_...`: shows the hub who it is
     key: str
-    #: how it reaches the broker: `direct`
-    transport: str
-    #: a secret
-    store_url: str
+    #: how it reaches the broker
+    transport: Transport
+    #: a secret; None: it is none of this agent's business
+    store_url: str | None
     pools: tuple[str, ...]
 
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from math import inf
 
-from agent.actions import Abort, Action, Adopt, Beat, Claim, Deliver, Register, Release, Run, Stop
+from agent.actions import Abort, Action, Adopt, Beat, Claim, Deliver, ReadSettings, Register, Release, Run, Stop
 from agent.asking import Asking
 from agent.backoff import Dice
 from agent.drain import Drain
@@ -34,6 +34,7 @@ from agent.events import (
     ProgressMade,
     Registered,
     Released,
+    ResumeRequested,
     RoomChanged,
     ServiceEnded,
     Spooled,
@@ -143,7 +144,7 @@ class Lifecycle:
                 self._advance(event, now_s)
             case CallFailed(action):
                 self._call_failed(action, now_s)
-            case RoomChanged() | DrainRequested() | StopRequested():
+            case RoomChanged() | DrainRequested() | ResumeRequested() | StopRequested():
                 self._restrain(event, now_s)
 
     # -- the store's word ----------------------------------------------------------------------------------------
@@ -222,6 +223,8 @@ class Lifecycle:
                 self._memberships[event.pool].unknown(now_s)
             case "drain":
                 self._begin_drain(now_s, stops=False)
+            case "reload":
+                self._out.append(ReadSettings())
             case "resume":
                 self._end_drain(now_s)
             case _:  # `ok`, and commands of later releases
@@ -233,6 +236,7 @@ class Lifecycle:
         held = self._roster.find(AttemptKey(verdict.job_id, verdict.fence))
         if held is None:  # it ended while the heartbeat was on its way
             return
+        held.beat_answered(verdict.word)
         if verdict.word == "cancel":
             self._abort(held, Phase.STOPPING)
         elif verdict.word == "lost":
@@ -264,7 +268,7 @@ class Lifecycle:
         match event:
             case ProgressMade():
                 if held.note(event.progress):
-                    self._memberships[held.pool].hasten(now_s)
+                    self._memberships[held.pool].hasten(now_s, is_watched=held.is_watched)
             case ServiceEnded():
                 held.service_ended()
                 self._memberships[held.pool].hasten(now_s)
@@ -308,18 +312,21 @@ class Lifecycle:
 
     # -- no more jobs, drain and stop ----------------------------------------------------------------------------
 
-    def _restrain(self, event: RoomChanged | DrainRequested | StopRequested, now_s: float) -> None:
+    def _restrain(self, event: RoomChanged | DrainRequested | ResumeRequested | StopRequested, now_s: float) -> None:
         match event:
             case RoomChanged(has_room):
                 self._has_room = has_room
                 self._roster.want_claims(now_s)
-            case DrainRequested(stops):
-                self._begin_drain(now_s, stops=stops)
+            case DrainRequested(stops, timeout_s):
+                self._begin_drain(now_s, stops=stops, timeout_s=timeout_s)
+            case ResumeRequested():
+                self._end_drain(now_s)
             case StopRequested():
                 self._stop()
 
-    def _begin_drain(self, now_s: float, *, stops: bool) -> None:
-        self.drain = Drain(now_s + self._drain_timeout_s, stops=stops).joined(self.drain)
+    def _begin_drain(self, now_s: float, *, stops: bool, timeout_s: float | None = None) -> None:
+        limit_s = self._drain_timeout_s if timeout_s is None else min(timeout_s, self._drain_timeout_s)
+        self.drain = Drain(now_s + limit_s, stops=stops).joined(self.drain)
 
     def _end_drain(self, now_s: float) -> None:
         """Claim again, unless the agent is about to end."""

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from msgspec.structs import replace
 
-from agent.actions import Abort, Action, Adopt, Beat, Claim, Deliver, Register, Release, Run, Stop
+from agent.actions import Abort, Action, Adopt, Beat, Claim, Deliver, ReadSettings, Register, Release, Run, Stop
 from agent.alarm import Alarm, Sleep
 from agent.attempt import Attempts
 from agent.broker import Broker
@@ -29,6 +29,7 @@ from agent.events import (
     FactsChanged,
     Registered,
     Released,
+    ResumeRequested,
     RoomChanged,
     Spooled,
     Started,
@@ -44,6 +45,7 @@ from agent.outage import Outage
 from agent.outcome import Outcome
 from agent.recovery import Recovery
 from agent.spool_room import SpoolRoom
+from agent.standing import Standing
 from agent.telemetry import Telemetry
 from agent.waiting import Listener
 from shared.clock import Clock
@@ -57,8 +59,6 @@ __all__ = ["Loop", "LoopParts"]
 
 #: what a good-bye may take, in seconds
 GOODBYE_S = 2.0
-#: seconds between two looks at the services
-PROBE_INTERVAL_S = 30.0
 #: seconds between two looks at the disk
 ROOM_INTERVAL_S = 5.0
 
@@ -90,6 +90,10 @@ class LoopParts:
     unfinished: Sequence[Outcome] = ()
     #: attempts that an earlier process left under way, which the life-cycle knows as held
     begun: Sequence[Begun] = ()
+    #: has the settings read again, soon
+    reload: Callable[[], None]
+    #: seconds between two looks at the services
+    probe_interval_s: float
     clock: Clock
     sleep: Sleep
 
@@ -101,6 +105,7 @@ class Loop:
         self._parts = parts
         self._lifecycle = parts.lifecycle
         self._alarm = Alarm(parts.clock, parts.sleep)
+        self._services_alarm = Alarm(parts.clock, parts.sleep)
         self._outage = Outage(parts.clock)
         self._group = asyncio.TaskGroup()
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -109,6 +114,25 @@ class Loop:
         self._begun = {begun.attempt: begun for begun in parts.begun}
         self._over = asyncio.Event()
         self._is_draining = False
+        #: nobody waits for services: the machine goes
+        self._is_leaving = False
+
+    @property
+    def parts(self) -> LoopParts:
+        """What it is made of."""
+        return self._parts
+
+    @property
+    def standing(self) -> Standing:
+        """Where it stands now."""
+        away_s = self._outage.away_s
+        return Standing(
+            held=self._lifecycle.held,
+            drain=self._lifecycle.drain,
+            is_connected=away_s is None if self._outage.was_answered or away_s is not None else None,
+            away_s=away_s,
+            undelivered=tuple(self._outcomes.values()),
+        )
 
     async def run(self) -> None:
         """Work until a drain that stops has ended, or until told to stop; then all services are stopped."""
@@ -123,7 +147,10 @@ class Loop:
             self._take(Started())
             await self._over.wait()
             await self._end_tasks()
-        await self._say_goodbye()
+            if self._is_leaving:
+                await self._say_goodbye()
+        if not self._is_leaving:
+            await self._say_goodbye()
         log.info("agent.stopped", agent_id=self._parts.agent.agent_id, undelivered=len(self._outcomes))
 
     async def _end_tasks(self) -> None:
@@ -133,13 +160,31 @@ class Loop:
             attempt.cancel()
         await end_tasks(*(self._tasks - attempts))
 
-    def drain(self) -> None:
-        """Finish what is held, claim no more, then end."""
-        self._take(DrainRequested(stops=True))
+    def drain(self, *, stops: bool = True, timeout_s: float | None = None) -> None:
+        """Finish what is held, claim no more, then end.
+
+        Args:
+            stops: False: don't end.
+            timeout_s: how long running jobs may take, in seconds; None: as configured.
+        """
+        self._take(DrainRequested(stops=stops, timeout_s=timeout_s))
+
+    def resume(self) -> None:
+        """Claim again, unless it is about to end."""
+        self._take(ResumeRequested())
 
     def stop(self) -> None:
         """End now."""
         self._take(StopRequested())
+
+    def leave(self) -> None:
+        """End now, and give everything back before services have stopped: the machine is about to go."""
+        self._is_leaving = True
+        self._take(StopRequested())
+
+    def register_again(self) -> None:
+        """What the workers register is another thing now."""
+        self._take(FactsChanged())
 
     def _take(self, event: Event) -> None:
         """Tell the life-cycle, and do what it says."""
@@ -164,6 +209,8 @@ class Loop:
                 self._running[AttemptKey(action.job_id, action.fence)].cancel()
             case Deliver():
                 self._start(self._deliver(action))
+            case ReadSettings():
+                self._parts.reload()
             case Stop():
                 self._over.set()
 
@@ -225,7 +272,7 @@ class Loop:
 
     async def _say_goodbye(self) -> None:
         """Deregister, so that the fleet knows at once; not while an outcome waits in the spool: its job would go."""
-        owing = {outcome.pool for outcome in self._outcomes.values()}
+        owing = set() if self._is_leaving else {outcome.pool for outcome in self._outcomes.values()}
         try:
             async with asyncio.timeout(GOODBYE_S):
                 for pool in self._parts.pools:
@@ -256,6 +303,8 @@ class Loop:
         if outcome is not None:
             self._outcomes[key] = outcome
             self._look_at_room()
+            if outcome.is_unhealthy:
+                self._services_alarm.set(self._parts.clock.monotonic_s())
             self._take(Spooled(key))
             return
         self._take(AttemptStopped(key))
@@ -308,16 +357,23 @@ class Loop:
 
     async def _watch_services(self) -> None:
         """Look at the services now and then; what changed is registered anew, who is well again is not suspended."""
+        clock, due_at_s = self._parts.clock, 0.0
         while True:
-            await self._parts.sleep(PROBE_INTERVAL_S)
+            if due_at_s <= clock.monotonic_s():
+                due_at_s = clock.monotonic_s() + self._parts.probe_interval_s
+            self._services_alarm.set(due_at_s)
+            await self._services_alarm.wait()
             try:
-                await self._look_at_services()
+                await self._look_at_services(is_early=clock.monotonic_s() < due_at_s)
             except Exception:  # a loop's top: what was found before stays registered
                 log.exception("services.unread")
 
-    async def _look_at_services(self) -> None:
+    async def _look_at_services(self, *, is_early: bool) -> None:
+        """An early look, after a failed job, doesn't count for whom the store suspended: they wait for regular ones."""
         offers, recovery = self._parts.offers, self._parts.recovery
-        await recovery.look([worker.worker_id for worker in offers.workers])
+        if not is_early:
+            await recovery.look([worker.worker_id for worker in offers.workers])
         if await offers.survey():
             self._take(FactsChanged())
-        await recovery.lift(offers.workers)
+        if not is_early:
+            await recovery.lift(offers.workers)

@@ -1,7 +1,7 @@
 """The agent in one pool: is it registered there, and when does it say that it lives? Pure.
 
-- A heartbeat every quarter of the lease; brought forward by progress, at most one a second; at once when nudged; soon
-  when a job came with the wake.
+- A heartbeat every quarter of the lease; brought forward by progress, at most one a second, or four for a job that
+  somebody watches; at once when nudged; soon when a job came with the wake.
 - No heartbeat before the store knows the agent.
 """
 
@@ -18,6 +18,8 @@ DEFAULT_LEASE_S = 20.0
 BEATS_PER_LEASE = 4
 #: progress brings a heartbeat forward, but never closer than this to the one before, in seconds
 PROGRESS_GAP_S = 1.0
+#: the same for progress of a job that somebody watches
+WATCHED_GAP_S = 0.25
 #: a job that came with the wake is named by a heartbeat so soon, in seconds: the store gives it a second
 CONFIRM_S = 0.2
 #: the longest back-off of a heartbeat, in seconds: a short outage must not cost a lease
@@ -61,9 +63,9 @@ class Membership:
         self._interval_s = lease_s / BEATS_PER_LEASE
         self.pulse.want(max(now_s, self.pulse.made_at_s) + self._interval_s)
 
-    def hasten(self, now_s: float) -> None:
-        """There is progress to carry."""
-        self.pulse.want(max(now_s, self.pulse.made_at_s + PROGRESS_GAP_S))
+    def hasten(self, now_s: float, *, is_watched: bool = False) -> None:
+        """There is progress to carry, of a job that somebody watches or of another."""
+        self.pulse.want(max(now_s, self.pulse.made_at_s + (WATCHED_GAP_S if is_watched else PROGRESS_GAP_S)))
 
     def confirm(self, now_s: float) -> None:
         """The store handed a job over, and wants to hear of it soon; many end before."""

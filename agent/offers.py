@@ -1,28 +1,31 @@
 """Which services this agent offers now, and so what its workers register.
 
 - A service that was named is offered always: suspended with the reason while its probe fails.
-- One that was only looked for is offered from the moment it is first found.
+- One that was only looked for is offered from the moment it is first found. Each of its instances stands for itself.
+- What of the plan isn't as it may have been meant is said in the log when its service is first offered.
 - An agent that offers nothing says so in its log, with the reason of each service, whenever that begins.
 - What would be refused by the store is refused here: the facts known before stay.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from agent.connectors.base import Connector, ServiceState
+from agent.crew import Crew
+from agent.workers import States
 from shared.errors import Misconfigured
 from shared.log import get
 from shared.wire.compiled import compile_worker
 from shared.wire.fault import InvalidDocument
 from shared.wire.worker import WorkerFacts
 
-__all__ = ["PROBE_LIMIT_S", "Offers", "probed"]
+__all__ = ["PROBE_LIMIT_S", "Describe", "Offers", "probed"]
 
 #: how long one service's probe may take, in seconds
 PROBE_LIMIT_S = 15.0
 
 #: makes the workers' facts of the services' states
-Describe = Callable[[Mapping[str, ServiceState]], list[WorkerFacts]]
+Describe = Callable[[States], list[WorkerFacts]]
 
 log = get(__name__)
 
@@ -31,21 +34,44 @@ class Offers:
     """The agent's services and workers.
 
     Args:
-        connectors: one per service.
-        are_named: were the services named by the operator, rather than looked for?
+        crew: the workers and the services that they use.
         describe: from states to workers.
     """
 
-    def __init__(self, connectors: Sequence[Connector], *, are_named: bool, describe: Describe) -> None:
-        self._connectors = connectors
+    def __init__(self, crew: Crew, describe: Describe) -> None:
+        self._crew = crew
         self._describe = describe
-        self._offered = {connector.service for connector in connectors} if are_named else set()
+        self._offered = set(crew.plan.named)
         #: what the services said last
-        self._states: dict[str, ServiceState] = {}
+        self._states: States = {}
+        #: what of the plan was said in the log
+        self._remarked: set[str] = set()
         #: why no service is offered now, whatever it says; empty: nothing is withheld
         self.withheld = ""
         #: the workers as last found; empty before the first survey
         self.workers: list[WorkerFacts] = []
+
+    def change(self, crew: Crew, describe: Describe) -> bool:
+        """Offer these from now on, by what their services said last; True: the workers are no longer as they were.
+
+        Raises:
+            Misconfigured: as `survey`; nothing has changed.
+        """
+        before = self._crew, self._describe, self._offered, self._states
+        self._crew, self._describe = crew, describe
+        self._offered = {*crew.plan.named, *(self._offered & crew.connectors.keys())}
+        self._states = {one: state for one, state in self._states.items() if one in crew.connectors}
+        try:
+            return self.restate()
+        except Misconfigured:
+            self._crew, self._describe, self._offered, self._states = before
+            raise
+
+    @property
+    def remarks(self) -> dict[str, str]:
+        """Service that is offered → what of it isn't as it may have been meant, and what to do."""
+        services = {instance.service for instance in self._offered}
+        return {service: remark for service, remark in self._crew.plan.remarks.items() if service in services}
 
     async def survey(self) -> bool:
         """Look at every service; True: the workers are no longer as they were.
@@ -53,10 +79,13 @@ class Offers:
         Raises:
             Misconfigured: a worker's document can't be registered; says where it is wrong.
         """
-        services = [connector.service for connector in self._connectors]
-        probes = [probed(connector, PROBE_LIMIT_S) for connector in self._connectors]
-        states = self._states = dict(zip(services, await asyncio.gather(*probes), strict=True))
-        self._offered |= {service for service, state in states.items() if state.healthy}
+        crew = self._crew
+        probes = [probed(connector, PROBE_LIMIT_S) for connector in crew.connectors.values()]
+        states = dict(zip(crew.connectors, await asyncio.gather(*probes), strict=True))
+        if self._crew is not crew:  # changed meanwhile: who changed it looks for itself
+            return False
+        self._states = states
+        self._offered |= {instance for instance, state in states.items() if state.healthy}
         return self.restate()
 
     def restate(self) -> bool:
@@ -65,16 +94,23 @@ class Offers:
         True, and raises: as `survey`.
         """
         states = self._states
-        offered = {service: state for service, state in states.items() if service in self._offered}
+        offered = {instance: state for instance, state in states.items() if instance in self._offered}
         if self.withheld:
-            offered = {service: ServiceState(healthy=False, reason=self.withheld) for service in offered}
+            offered = dict.fromkeys(offered, ServiceState(healthy=False, reason=self.withheld))
         workers = self._describe(offered)
         for worker in workers:
             _require_valid(worker)
         before, self.workers = self.workers, workers
         if not self.withheld and not _offered_by(workers) and (not before or _offered_by(before)):
             _warn_of_nothing(workers, states)
+        self._remark()
         return workers != before
+
+    def _remark(self) -> None:
+        remarks = self.remarks
+        for service in remarks.keys() - self._remarked:
+            log.warning("service.remark", job_service=service, remark=remarks[service])
+        self._remarked |= remarks.keys()
 
 
 async def probed(connector: Connector, limit_s: float) -> ServiceState:
@@ -95,9 +131,9 @@ def _offered_by(workers: Sequence[WorkerFacts]) -> set[str]:
     return {service for worker in workers for service in worker.capability.get("services", ())}
 
 
-def _warn_of_nothing(workers: Sequence[WorkerFacts], states: Mapping[str, ServiceState]) -> None:
+def _warn_of_nothing(workers: Sequence[WorkerFacts], states: States) -> None:
     """Say that no job can come here, why, and what to do."""
-    reasons = {service: state.reason for service, state in states.items() if not state.healthy}
+    reasons = {instance.service: state.reason for instance, state in states.items() if not state.healthy}
     suspended = {service: reason for worker in workers for service, reason in worker.suspended.items()}
     log.warning(
         "agent.offers_nothing",

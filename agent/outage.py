@@ -20,6 +20,13 @@ class Outage:
         self._since_s: float | None = None
         self._logged_at_s = 0.0
         self._failures = 0
+        #: did a call reach the store, ever?
+        self.was_answered = False
+
+    @property
+    def away_s(self) -> float | None:
+        """For how long calls have failed, in seconds; None: the last one was answered, or there was none."""
+        return None if self._since_s is None else self._clock.monotonic_s() - self._since_s
 
     def failed(self, call: str, error: MusterError) -> None:
         """A call of that name failed."""
@@ -34,6 +41,7 @@ class Outage:
 
     def over(self) -> None:
         """A call was answered."""
+        self.was_answered = True
         if self._since_s is None:
             return
         log.info("store.available", away_s=round(self._clock.monotonic_s() - self._since_s, 1), failures=self._failures)

@@ -70,6 +70,11 @@ class Recovery:
         self._pools = pools
         self._places: dict[_Place, _Patience] = {}
 
+    @property
+    def suspended(self) -> set[tuple[str, str]]:
+        """Worker and service of those that the store hands no jobs, as last seen."""
+        return {(place.worker_id, place.service) for place, patience in self._places.items() if patience.is_suspended}
+
     async def look(self, worker_ids: Collection[str]) -> None:
         """See which suspensions there are; before a survey."""
         try:

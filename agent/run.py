@@ -1,42 +1,45 @@
 """The agent as a process: lock, identity, machine, services, loop, and the way back."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import httpx2
 
-from agent.assembly import Wiring, assemble, offers_of
+from agent.assembly import Wiring, assemble, machine_now, offers_of
 from agent.backoff import Dice
-from agent.bundle import Bundle
 from agent.config import AgentConfig
-from agent.connectors.base import Connector
-from agent.detect import Machine, detect, gpu_settings
+from agent.crew import Crew
+from agent.detect import Machine, agent_name, detect, gpu_settings
 from agent.enrolment import Enrolment, Hubs
 from agent.gpu_watch import GpuReader, GpuWatch
+from agent.hang_up import hang_ups
 from agent.identity import Identity, load_identity, save_identity
+from agent.loop import Loop
+from agent.operations import Operations
+from agent.plan import Plan
 from agent.probes.gpu_amd import AmdReader
 from agent.probes.hostname import hostname
 from agent.probes.nvml_session import NvmlReader
-from agent.services import connectors_of
+from agent.recent_troubles import RecentTroubles
+from agent.reload import Reload
+from agent.services import crew_of
 from agent.state_lock import locked
+from agent.status import Status
 from agent.stop_signals import StopSignals, stop_signals
+from agent.way import opened_way
 from shared.clock import Clock
-from shared.errors import Misconfigured
 from shared.log import get
-from shared.store.connection import Store
-from shared.store.suspensions import Suspensions
 from shared.wire.worker import WorkerFacts
 
-__all__ = ["Surroundings", "enrol", "run", "survey"]
+__all__ = ["Surroundings", "Surveyed", "enrol", "run", "survey"]
 
 #: seconds in which an input's server must accept a connection, and between two parts of its answer
 CONNECT_TIMEOUT_S = 10.0
 READ_TIMEOUT_S = 60.0
-#: the only way to the broker that this agent knows
-DIRECT = "direct"
 #: the machine's name where it has none
 NAMELESS = "agent"
 
@@ -54,6 +57,22 @@ class Surroundings:
     pid: int
     clock: Clock
     dice: Dice
+    #: reads the settings again, for a reload; None: they are as they were
+    reread: Callable[[], AgentConfig] | None = None
+    #: what the log said was wrong
+    troubles: RecentTroubles = field(default_factory=RecentTroubles)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Surveyed:
+    """What an agent would register now."""
+
+    machine: Machine
+    #: which worker uses which instance
+    plan: Plan
+    workers: Sequence[WorkerFacts]
+    #: service → what of it isn't as it may have been meant, and what to do
+    remarks: Mapping[str, str]
 
 
 async def run(config: AgentConfig, around: Surroundings) -> None:
@@ -63,13 +82,13 @@ async def run(config: AgentConfig, around: Surroundings) -> None:
         Misconfigured: the configuration can't work, or another agent has the state directory.
         NotAllowed: the hub refuses the token.
     """
-    with locked(around.state_dir), stop_signals(around.clock) as signals:
+    with locked(around.state_dir), stop_signals(around.clock) as signals, hang_ups() as hung_up:
         task = asyncio.current_task()
         if task is None:
             raise AssertionError("a coroutine runs in a task")
         signals.lead_to(task.cancel, task.cancel)
         try:
-            await _start_and_work(config, around, signals)
+            await _start_and_work(config, around, signals, hung_up)
         except asyncio.CancelledError:
             if not signals.have_come:
                 raise
@@ -77,12 +96,35 @@ async def run(config: AgentConfig, around: Surroundings) -> None:
             log.info("agent.stopped")
 
 
-async def _start_and_work(config: AgentConfig, around: Surroundings, signals: StopSignals) -> None:
+async def _start_and_work(
+    config: AgentConfig, around: Surroundings, signals: StopSignals, hung_up: asyncio.Event
+) -> None:
     identity = await _identity(config, around)
-    async with _wiring(config, around, identity) as wiring:
+    async with _wiring(config, around, identity, hung_up) as wiring:
         loop = await assemble(wiring)
         signals.lead_to(loop.drain, loop.stop)
-        await loop.run()
+        async with _operations(wiring, around, loop, hung_up).attended():
+            await loop.run()
+
+
+def _operations(wiring: Wiring, around: Surroundings, loop: Loop, hung_up: asyncio.Event) -> Operations:
+    reload = Reload(
+        config=wiring.config,
+        read=around.reread or (lambda: wiring.config),
+        loop=loop,
+        crew=wiring.crew,
+        machine=machine_now(wiring),
+        environ=around.environ,
+    )
+    return Operations(
+        loop=loop,
+        status=Status(loop=loop, transport=wiring.transport, state_dir=around.state_dir, troubles=around.troubles),
+        reload=reload,
+        announce=wiring.announce,
+        hang_ups=hung_up,
+        provider=wiring.machine.capability.get("cloud", {}).get("provider"),
+        sleep=wiring.sleep,
+    )
 
 
 async def enrol(config: AgentConfig, around: Surroundings) -> Identity:
@@ -91,13 +133,13 @@ async def enrol(config: AgentConfig, around: Surroundings) -> Identity:
         return await _identity(config, around)
 
 
-async def survey(config: AgentConfig, environ: Mapping[str, str]) -> tuple[Machine, list[WorkerFacts]]:
+async def survey(config: AgentConfig, environ: Mapping[str, str]) -> Surveyed:
     """The machine, and the workers as they would register now. Raises: Misconfigured."""
-    async with _connectors(config, environ) as connectors:
-        machine = await detect(config, environ=environ)
-        offers = offers_of(config, lambda: machine, connectors, agent_id=None)
+    machine = await detect(config, environ=environ)
+    async with _crew(config, environ, machine, agent_name(machine, config)) as crew:
+        offers = offers_of(config, lambda: machine, crew)
         await offers.survey()
-    return machine, offers.workers
+    return Surveyed(machine=machine, plan=crew.plan, workers=offers.workers, remarks=offers.remarks)
 
 
 async def _identity(config: AgentConfig, around: Surroundings) -> Identity:
@@ -106,38 +148,37 @@ async def _identity(config: AgentConfig, around: Surroundings) -> Identity:
     identity = await enrolment.identity(kept)
     if identity != kept:
         save_identity(around.state_dir, identity)
-    if identity.transport != DIRECT:
-        raise Misconfigured(f"the hub wants transport {identity.transport!r}, which this agent doesn't know; update it")
     return identity
 
 
 @asynccontextmanager
-async def _wiring(config: AgentConfig, around: Surroundings, identity: Identity) -> AsyncIterator[Wiring]:
+async def _wiring(
+    config: AgentConfig, around: Surroundings, identity: Identity, hung_up: asyncio.Event
+) -> AsyncIterator[Wiring]:
     """Open connections; closed when the block ends."""
     async with AsyncExitStack() as stack:
-        connectors = await stack.enter_async_context(_connectors(config, around.environ))
-        store = Store.at(config.hub_redis_url or identity.store_url, connections=1)
-        stack.push_async_callback(store.close)
-        if store.is_cluster and len(identity.pools) > 1:
-            pools = ", ".join(identity.pools)
-            raise Misconfigured(f"on a Cluster an agent serves one pool, got {pools} (POOLS): run one agent a pool")
-        broker = Bundle(store)
-        stack.push_async_callback(broker.close)
+        machine = await detect(config, environ=around.environ)
+        crew = await stack.enter_async_context(_crew(config, around.environ, machine, identity.agent_id))
+        way = await stack.enter_async_context(
+            opened_way(config, identity, clock=around.clock, sleep=asyncio.sleep, dice=around.dice)
+        )
         hub = Hubs().to(identity.hub_url, identity.key)
         stack.push_async_callback(hub.close)
         timeout = httpx2.Timeout(READ_TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
         web = await stack.enter_async_context(httpx2.AsyncClient(timeout=timeout))
-        machine = await detect(config, environ=around.environ)
         yield Wiring(
             config=config,
             agent_id=identity.agent_id,
             pools=identity.pools,
             machine=machine,
             gpu_watch=GpuWatch(machine, _gpu_readers(around.environ), gpu_settings(config)),
-            connectors=connectors,
-            broker=broker,
-            suspensions=Suspensions(store),
+            crew=crew,
+            broker=way,
+            suspensions=way,
             hub=hub,
+            announce=partial(way.tell, identity.pools, identity.agent_id),
+            transport=lambda: way.transport,
+            reload=hung_up.set,
             web=web,
             state_dir=around.state_dir,
             pid=around.pid,
@@ -152,9 +193,11 @@ def _gpu_readers(environ: Mapping[str, str]) -> dict[str, GpuReader]:
 
 
 @asynccontextmanager
-async def _connectors(config: AgentConfig, environ: Mapping[str, str]) -> AsyncIterator[list[Connector]]:
-    connectors = connectors_of(config, environ)
+async def _crew(
+    config: AgentConfig, environ: Mapping[str, str], machine: Machine, agent_id: str
+) -> AsyncIterator[Crew]:
+    crew = crew_of(config, environ, gpu_count=len(machine.gpus), agent_id=agent_id)
     try:
-        yield connectors
+        yield crew
     finally:
-        await asyncio.gather(*(connector.close() for connector in connectors))
+        await asyncio.gather(*(connector.close() for connector in crew.connectors.values()))

@@ -1,7 +1,8 @@
-"""Which connectors this agent has: those of the services it is told to offer, or of all that may be found.
+"""Who works here, and with which connectors: those of the services to be offered, or of all that may be found.
 
 - Nothing named: the simulation is always there, every other service from the moment it is found where it usually is.
 - A simulated job runs only where a job asks for `simulation`: offering it never stands in for a service that is down.
+- One connector for each instance that a worker uses.
 """
 
 import os
@@ -14,42 +15,53 @@ from agent.connectors.base import Connector
 from agent.connectors.http import HttpConnector
 from agent.connectors.openai import OpenAISettings
 from agent.connectors.plugins import PluginSettings, plugins
-from agent.connectors.registry import BUILT_IN, ServiceSettings, build
+from agent.connectors.registry import BUILT_IN, Make, ServiceSettings
+from agent.crew import Crew
+from agent.plan import plan_of
 from shared.errors import Misconfigured
 
-__all__ = ["are_named", "connectors_of"]
+__all__ = ["crew_of"]
 
 #: below the state directory: where connectors of the operator's own are, unless configured
 CONNECTORS_FOLDER = "connectors.d"
 
 
-def are_named(config: AgentConfig) -> bool:
-    """Did the operator name the services?"""
-    return config.services is not None
-
-
-def connectors_of(config: AgentConfig, environ: Mapping[str, str]) -> list[Connector]:
-    """A connector for each service.
+def crew_of(config: AgentConfig, environ: Mapping[str, str], *, gpu_count: int, agent_id: str) -> Crew:
+    """The workers, and a connector for each instance of a service that they use.
 
     Args:
-        config: names the services, or leaves them to be found; says where their servers are.
+        config: says who works, names the services or leaves them to be found, and where their servers are.
         environ: the agent's environment.
+        gpu_count: of the machine, faulty ones counted.
+        agent_id: the enrolled id.
 
     Raises:
-        Misconfigured: a named service that no connector is for, a secret that isn't there, a word that is taken.
+        Misconfigured: workers or services that can't be, a secret that isn't there, a word that is taken.
     """
+    makers = _makers(config, environ)
+    plan = plan_of(config, makers, gpu_count=gpu_count, agent_id=agent_id)
+    users = plan.users
+    return Crew(plan=plan, connectors={one: makers[one.service](one.url, users[one]) for one in users})
+
+
+def _makers(config: AgentConfig, environ: Mapping[str, str]) -> dict[str, Make]:
+    """Service → how its connectors are made."""
+    logins = {"a1111": config.a1111_auth, "comfyui": config.comfyui_auth}
     settings = ServiceSettings(
-        urls={"comfyui": config.comfyui_url, "a1111": config.a1111_url, "openai": config.openai_url},
-        logins={"a1111": config.a1111_auth} if config.a1111_auth else {},
-        openai=OpenAISettings(
-            key=config.openai_api_key, models=tuple(config.openai_models), concurrency=config.openai_concurrency
-        ),
+        logins={service: login for service, login in logins.items() if login is not None},
+        openai=OpenAISettings(key=config.openai_api_key, models=tuple(config.openai_models)),
         programs=tuple(config.command.allow),
         environ=environ,
     )
     over_http = _over_http(config, environ)
     others = {**_plugins(config, environ, taken={*BUILT_IN, *over_http}), **over_http}
-    return build(sorted({*BUILT_IN, *others}) if config.services is None else config.services, settings, others)
+    built_in = {service: partial(make, settings) for service, make in BUILT_IN.items()}
+    return {**{service: _anywhere(make) for service, make in others.items()}, **built_in}
+
+
+def _anywhere(make: Callable[[], Connector]) -> Make:
+    """Its connector knows where the service is, and how much it takes."""
+    return lambda _url, _jobs: make()
 
 
 def _over_http(config: AgentConfig, environ: Mapping[str, str]) -> dict[str, Callable[[], Connector]]:

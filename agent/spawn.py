@@ -1,7 +1,7 @@
 """Starts every child process of the agent, so that all get the same, clean environment.
 
 - The frozen agent runs with a `LD_LIBRARY_PATH` of its own; children get back the one the operator had.
-- What lets somebody act as this agent (tokens, the store's address) is never handed down.
+- What lets somebody act as this agent, towards the hub, the store or its services, is never handed down.
 - A child leads a process group of its own: whoever cancels it kills the group, not only the child.
 
 Source: PyInstaller manual, "LD_LIBRARY_PATH / LIBPATH considerations".
@@ -19,7 +19,10 @@ LIBRARY_PATH = "LD_LIBRARY_PATH"
 LIBRARY_PATH_BEFORE = "LD_LIBRARY_PATH_ORIG"
 
 #: names no child may see; each also as `NAME_FILE`
-WITHHELD = ("HUB_AUTH_TOKEN", "HUB_REDIS_URL", "REDIS_URL", "WS_AUTH_TOKEN", "MUSTER_KEY")
+WITHHELD = (
+    *("HUB_AUTH_TOKEN", "HUB_REDIS_URL", "REDIS_URL", "WS_AUTH_TOKEN", "MUSTER_KEY"),
+    *("COMFYUI_AUTH", "A1111_AUTH", "OPENAI_API_KEY"),
+)
 
 #: what a stream of a child may be: `asyncio.subprocess.PIPE`, `DEVNULL`, `STDOUT`, or a file's number; None: inherited
 Stream = int | None

@@ -10,10 +10,12 @@ from typing import Any
 import msgspec
 import psutil
 
-from agent.detect import Machine, worker_gpus
+from agent.detect import Machine
+from agent.plan import Plan
 from agent.probes.gpu import Gpu
 from agent.probes.gpu_reading import GpuLive
 from agent.probes.memory import gib
+from agent.workers import worker_gpus
 from shared.clock import Clock
 
 __all__ = ["GAP_S", "MachineFigures", "Telemetry", "machine_figures"]
@@ -33,7 +35,7 @@ class Telemetry:
     """Makes the figures.
 
     Args:
-        agent_id: its enrolled id.
+        plan: which worker has which GPU; one that several have is told with the first of them.
         seen: answers the machine and its GPUs' figures by UUID, as last seen.
         clock: for the gap, and the time of the figures.
         figures: reads the machine's own.
@@ -41,13 +43,13 @@ class Telemetry:
 
     def __init__(
         self,
-        agent_id: str,
+        plan: Plan,
         seen: Callable[[], tuple[Machine, Mapping[str, GpuLive]]],
         *,
         clock: Clock,
         figures: MachineFigures = machine_figures,
     ) -> None:
-        self._agent_id = agent_id
+        self._plan = plan
         self._seen = seen
         self._clock = clock
         self._figures = figures
@@ -65,8 +67,9 @@ class Telemetry:
             return None
         self._told_at_s[pool] = now_s
         machine, live = self._seen()
-        workers = worker_gpus(machine, self._agent_id)
-        gpus = [_told(worker_id, gpu, live.get(gpu.uuid or "")) for worker_id, gpu in workers.items() if gpu]
+        owned = reversed(worker_gpus(machine, self._plan).items())
+        owners = {gpu.index: worker_id for worker_id, gpus in owned for gpu in gpus}
+        gpus = [_told(owners[gpu.index], gpu, live.get(gpu.uuid or "")) for gpu in machine.gpus if gpu.index in owners]
         told = {"at_ms": self._clock.now_ms(), **self._figures()} | ({"gpus": gpus} if gpus else {})
         return msgspec.json.encode(told)
 

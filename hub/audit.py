@@ -19,7 +19,7 @@ from shared.store.audit import Act
 from shared.wire.access import Principal
 from shared.wire.access import Scope as Right
 
-__all__ = ["Audited", "Auditor", "Notes"]
+__all__ = ["Audited", "Auditor", "Notes", "address_of"]
 
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
 #: rights whose use is everyday work: a log of every job submitted would hide what it is for
@@ -61,6 +61,10 @@ class Auditor:
             status=status,
             request_id=request_id(scope),
         )
+        await self.keep(act)
+
+    async def keep(self, act: Act) -> None:
+        """Note this act."""
         try:
             await self._notes.note(act)
         except MusterError as error:
@@ -87,19 +91,23 @@ class Audited:
         async def watched(message: Message) -> None:
             caller = caller_of(scope)
             if message["type"] == "http.response.start" and caller is not None and _is_act(scope):
-                await self._auditor.note(scope, caller, address=self._address(scope), status=message["status"])
+                await self._auditor.note(
+                    scope, caller, address=address_of(scope, self._trusted), status=message["status"]
+                )
             await send(message)
 
         await self._app(scope, receive, watched)
 
-    def _address(self, scope: Scope) -> str:
-        headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
-        return client_address(
-            (scope.get("client") or ("", 0))[0],
-            forwarded=headers.get(b"forwarded", ""),
-            x_forwarded_for=headers.get(b"x-forwarded-for", ""),
-            trusted=self._trusted,
-        )
+
+def address_of(scope: Scope, trusted: Sequence[Network]) -> str:
+    """From where this connection comes, as far as the trusted proxies tell."""
+    headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
+    return client_address(
+        (scope.get("client") or ("", 0))[0],
+        forwarded=headers.get(b"forwarded", ""),
+        x_forwarded_for=headers.get(b"x-forwarded-for", ""),
+        trusted=trusted,
+    )
 
 
 def _is_act(scope: Scope) -> bool:

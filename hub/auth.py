@@ -2,20 +2,21 @@
 
 - A route says what it needs in its `opt` (`open_to_all()`, `needs(...)`); one that says nothing is refused: a
   forgotten guard is a closed door.
-- Secrets come in the `Authorization` header only, never in the address.
+- Secrets never come in the address: `hub.callers` says where they do.
 - 401: no key or an unknown one. 403: a known one without the scope or the pool. 429: one that asks too often.
 - A key may be bound to a customer: it sees and submits that customer's jobs alone, and nothing that tells of others.
 """
 
-import hashlib
-import hmac
+from collections.abc import Sequence
 from typing import Any, cast
 
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 
+from hub.callers import Callers, bearer_of, session_of, ticket_of
+from hub.forwarded import Network
+from hub.origin import refuse_foreign_origin
 from shared.errors import Bug, Invalid, NotAllowed, Throttled
-from shared.store.access import Access
 from shared.store.keys import HUB
 from shared.store.pools import DEFAULT_POOL
 from shared.store.rate_limits import RateLimits
@@ -24,6 +25,7 @@ from shared.wire.access import Principal, Scope
 __all__ = [
     "Gate",
     "caller_of",
+    "count_request",
     "needs",
     "open_by_setting",
     "open_to_all",
@@ -31,7 +33,9 @@ __all__ = [
     "require_customer",
     "require_everybody",
     "require_pool",
+    "require_scope",
     "scopes_of",
+    "secret_of",
 ]
 
 _OPT = "muster_scopes"
@@ -57,25 +61,26 @@ class Gate:
     """The guard of all routes.
 
     Args:
-        access: knows the keys.
+        callers: knows who calls.
         limits: counts requests of keys that have a limit.
-        root_secret: a key with all rights that stands in no store (`WS_AUTH_TOKEN`); None: there is none.
+        trusted: proxies whose word about the hub's address is believed.
         metrics_open: does `/metrics` need no key?
     """
 
     def __init__(
-        self, access: Access, limits: RateLimits, root_secret: str | None, *, metrics_open: bool = True
+        self, callers: Callers, limits: RateLimits, *, trusted: Sequence[Network] = (), metrics_open: bool = True
     ) -> None:
-        self._access = access
+        self._callers = callers
         self._limits = limits
+        self._trusted = trusted
         self._metrics_open = metrics_open
-        self._root = _digest(root_secret) if root_secret else None
 
     async def __call__(self, connection: ASGIConnection[Any, Any, Any, Any], route: BaseRouteHandler) -> None:
         """Let the request in, with its principal in `scope["auth"]`.
 
         Raises:
-            NotAllowed: no key (`no_key`), an unknown one (`bad_key`), or one without the scope (`scope_missing`).
+            NotAllowed: no key (`no_key`), an unknown one (`bad_key`), one without the scope (`scope_missing`), or it
+                is a foreign page that asks (`foreign_origin`).
             Throttled: it asks too often.
         """
         wanted = scopes_of(route)
@@ -83,28 +88,28 @@ class Gate:
             return
         if wanted is None:
             raise Bug(f"route {route.handler_name} doesn't say who may call it")
-        principal = await self._who(_bearer(connection.headers.get("authorization")))
+        refuse_foreign_origin(connection, self._trusted, by_cookie=_is_by_cookie(connection))
+        principal = await self._callers.find(connection)
         connection.scope["auth"] = principal
-        if not principal.allows(*wanted):
-            raise NotAllowed(f"the key {principal.name!r} lacks the scope {wanted[0]}", code="scope_missing")
-        await self._count(principal)
+        require_scope(principal, *wanted)
+        await count_request(self._limits, principal)
 
-    async def _who(self, secret: str) -> Principal:
-        if self._root and hmac.compare_digest(_digest(secret), self._root):
-            return Principal(name="WS_AUTH_TOKEN", scopes=frozenset({Scope.ADMIN}), pools=None)
-        principal = await self._access.find(secret)
-        if principal is None:
-            raise NotAllowed("unknown, expired or revoked key", code="bad_key")
-        return principal
 
-    async def _count(self, principal: Principal) -> None:
-        most = principal.rate_per_minute
-        if most is None or principal.credential_id is None:
-            return
-        wait_s = await self._limits.wait_s(principal.credential_id, most)
-        if wait_s:
-            detail = f"the key {principal.name!r} may ask {most} times a minute; ask again in {wait_s} s"
-            raise Throttled(detail, retry_after_s=wait_s)
+async def count_request(limits: RateLimits, principal: Principal) -> None:
+    """It asks once more. Raises Throttled: too often."""
+    most = principal.rate_per_minute
+    if most is None or principal.credential_id is None:
+        return
+    wait_s = await limits.wait_s(principal.credential_id, most)
+    if wait_s:
+        detail = f"the key {principal.name!r} may ask {most} times a minute; ask again in {wait_s} s"
+        raise Throttled(detail, retry_after_s=wait_s)
+
+
+def require_scope(principal: Principal, *any_of: Scope) -> None:
+    """Raises NotAllowed for a key without any of these scopes (`scope_missing`)."""
+    if not principal.allows(*any_of):
+        raise NotAllowed(f"the key {principal.name!r} lacks the scope {any_of[0]}", code="scope_missing")
 
 
 def scopes_of(route: Any) -> tuple[Scope, ...] | None:
@@ -137,6 +142,11 @@ def require_customer(principal: Principal, customer_id: str | None) -> str | Non
     return customer_id if bound is None else bound
 
 
+def secret_of(connection: ASGIConnection[Any, Any, Any, Any]) -> str:
+    """The key that the caller showed. Raises NotAllowed: none (`no_key`)."""
+    return bearer_of(connection)
+
+
 def principal_of(connection: ASGIConnection[Any, Any, Any, Any]) -> Principal:
     """Who calls. Only for routes that need a key."""
     return cast("Principal", connection.scope["auth"])
@@ -158,12 +168,6 @@ def require_pool(principal: Principal, pool: str | None) -> str:
     return wanted
 
 
-def _bearer(header: str | None) -> str:
-    scheme, _, secret = (header or "").partition(" ")
-    if scheme.lower() != "bearer" or not secret.strip():
-        raise NotAllowed("send a key: 'Authorization: Bearer <key>'", code="no_key")
-    return secret.strip()
-
-
-def _digest(secret: str) -> bytes:
-    return hashlib.sha256(secret.encode()).digest()
+def _is_by_cookie(connection: ASGIConnection[Any, Any, Any, Any]) -> bool:
+    shows_more = "authorization" in connection.headers or ticket_of(connection) is not None
+    return not shows_more and session_of(connection) is not None

@@ -13,6 +13,7 @@ from msgspec import Meta
 
 from shared.config import load
 from shared.config_paths import config_file, state_dir
+from shared.wire.access import Transport
 
 __all__ = ["HubConfig", "load_hub"]
 
@@ -59,6 +60,25 @@ class HubConfig(msgspec.Struct, frozen=True, kw_only=True):
             extra={"env": "HUB_STORE_PUBLIC_URL", "secret": True, "default": "as the hub reaches it"},
         ),
     ] = None
+    #: What agents are told when they enrol.
+    agent_transport: Annotated[
+        Transport,
+        Meta(
+            description="how agents that enrol reach the broker: direct (the store's address is theirs) or link"
+            " (through the hub alone)",
+            extra={"env": "HUB_AGENT_TRANSPORT"},
+        ),
+    ] = Transport.DIRECT
+    #: Seconds.
+    link_grace_s: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=3600,
+            description="how long an agent whose link broke is waited for before its jobs run elsewhere (seconds)",
+            extra={"env": "HUB_LINK_GRACE_S"},
+        ),
+    ] = 3.0
     #: Minutes.
     max_job_timeout_minutes: Annotated[
         int,
@@ -115,6 +135,14 @@ class HubConfig(msgspec.Struct, frozen=True, kw_only=True):
             extra={"env": "HUB_TRUSTED_PROXIES", "default": "none"},
         ),
     ] = msgspec.field(default_factory=list)
+    #: Beside the public ones.
+    webhook_networks: Annotated[
+        list[str],
+        Meta(
+            description="private networks that webhooks may be sent to, such as 10.0.0.0/8",
+            extra={"env": "HUB_WEBHOOK_NETWORKS", "default": "none"},
+        ),
+    ] = msgspec.field(default_factory=list)
     #: Whether `/metrics` asks for no key.
     metrics_open: Annotated[
         bool, Meta(description="serve /metrics without a key", extra={"env": "HUB_METRICS_OPEN"})
@@ -140,13 +168,15 @@ class HubConfig(msgspec.Struct, frozen=True, kw_only=True):
             given, missing = ("tls_cert", "HUB_TLS_KEY") if self.tls_cert else ("tls_key", "HUB_TLS_CERT")
             raise ValueError(f"expected tls_cert and tls_key together, got only {given}; set {missing}")
         self.proxy_networks()
+        self.networks_for_webhooks()
 
     def proxy_networks(self) -> list[IPv4Network | IPv6Network]:
         """The trusted proxies' networks. Raises: ValueError, when one isn't a network."""
-        try:
-            return [ip_network(one) for one in self.trusted_proxies]
-        except ValueError as error:
-            raise ValueError(f"expected networks such as 10.0.0.0/8, got {error} (HUB_TRUSTED_PROXIES)") from None
+        return _networks(self.trusted_proxies, "HUB_TRUSTED_PROXIES")
+
+    def networks_for_webhooks(self) -> list[IPv4Network | IPv6Network]:
+        """The private networks of webhooks. Raises: ValueError, when one isn't a network."""
+        return _networks(self.webhook_networks, "HUB_WEBHOOK_NETWORKS")
 
     def websocket_port(self) -> int:
         """The port of WebSockets, resolved."""
@@ -172,3 +202,10 @@ def load_hub(
     return load(
         HubConfig, flags=flags, environ=environ, file=file or (usual if usual.exists() else None), detected=detected
     )
+
+
+def _networks(texts: list[str], name: str) -> list[IPv4Network | IPv6Network]:
+    try:
+        return [ip_network(one) for one in texts]
+    except ValueError as error:
+        raise ValueError(f"expected networks such as 10.0.0.0/8, got {error} ({name})") from None

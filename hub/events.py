@@ -1,87 +1,58 @@
 """Events of pools for many readers at once: one reader of the store per pool and process, a bounded ring, cursors.
 
-- A subscriber is a cursor, not a buffer: it takes what is new from the ring, or, when it fell behind the ring, from
-  the pool's stream. A slow one costs nothing.
+- A follower is a cursor, not a buffer: it takes what is new from the ring, or, when it isn't abreast, from the pool's
+  stream. A slow one costs nothing.
+- A follower who may skip is shown the gap instead, once it was abreast: it reads live or not at all.
+- What isn't kept any more is shown as a gap, too. Nothing is left out silently.
 - An outage of the store is waited out: the reader backs off and goes on after the last event it saw.
 - Nothing here knows what an event means.
 """
 
 import asyncio
-from collections import deque
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
+from hub.event_ring import RING_EVENTS, Ring
 from shared import log
 from shared.errors import Unavailable
 from shared.store.events import Events
 from shared.tasks import end_tasks
 from shared.wire.views import Event
 
-__all__ = ["EventFeed", "Ring", "cursor_key"]
+__all__ = ["Batch", "EventFeed"]
 
-RING_EVENTS = 2_000
 BATCH_EVENTS = 500
 READ_TIMEOUT_S = 10.0
 START_TIMEOUT_S = 5.0
 BACKOFF_BASE_S = 0.1
 BACKOFF_CAP_S = 2.0
+#: a round of news costs the process about so much for each follower, in seconds; news wait for as long as that
+ROUND_COST_S = 0.0002
+LONGEST_ROUND_S = 0.25
+#: followers who read the stream itself at once
+READS_AT_ONCE = 8
 
 _log = log.get(__name__)
 
 
-def cursor_key(cursor: str) -> tuple[int, int]:
-    """Sorts cursors: `<milliseconds>-<number>`.
+class Batch(NamedTuple):
+    """What a follower gets next."""
 
-    Raises:
-        ValueError: it isn't a cursor.
-    """
-    head, _, tail = cursor.partition("-")
-    if not (head.isascii() and head.isdigit() and tail.isascii() and tail.isdigit()):
-        raise ValueError(f"expected a cursor such as 1700000000000-0, got {cursor!r}")
-    return int(head), int(tail)
-
-
-class Ring:
-    """The newest events of one pool.
-
-    Args:
-        start: cursor before the first event it will hold.
-        size: how many events it holds at most.
-    """
-
-    def __init__(self, start: str, size: int = RING_EVENTS) -> None:
-        self.newest = start
-        self._floor = cursor_key(start)
-        self._events: deque[tuple[tuple[int, int], Event]] = deque()
-        self._size = size
-
-    def extend(self, events: Sequence[Event]) -> None:
-        """Add newer events, oldest first; the oldest held ones make room."""
-        for event in events:
-            self._events.append((cursor_key(event.id), event))
-            self.newest = event.id
-        while len(self._events) > self._size:
-            self._floor = self._events.popleft()[0]
-
-    def after(self, cursor: str, limit: int) -> list[Event] | None:
-        """The next `limit` events after the cursor, oldest first; None: the ring doesn't reach back that far."""
-        key = cursor_key(cursor)
-        if key < self._floor:
-            return None
-        newer: list[Event] = []
-        for held, event in reversed(self._events):
-            if held <= key:
-                break
-            newer.append(event)
-        return newer[::-1][:limit]
+    #: oldest first; empty: nothing has happened
+    events: list[Event]
+    #: go on after it
+    cursor: str
+    #: events before these are missing; those after this cursor may still be had. None: no gap
+    lagged: str | None = None
 
 
 class _Pool:
-    """One pool's ring and its reader's signals."""
+    """One pool's ring, its reader's signals, and how many follow it."""
 
     def __init__(self) -> None:
         self.ring: Ring | None = None
+        self.followers = 0
         self.ready = asyncio.Event()
         self.news = asyncio.Event()
 
@@ -97,14 +68,17 @@ class EventFeed:
 
     Args:
         open_events: a reader of the store's streams, with a waiting connection of its own.
+        ring_events: how far followers may fall behind before they aren't abreast any more.
     """
 
-    def __init__(self, open_events: Callable[[], Events]) -> None:
+    def __init__(self, open_events: Callable[[], Events], *, ring_events: int = RING_EVENTS) -> None:
         self._open_events = open_events
         self._events = open_events()
+        self._ring_events = ring_events
         self._pools: dict[str, _Pool] = {}
         self._readers: list[asyncio.Task[None]] = []
-        self._stopped = False
+        self._reads = asyncio.Semaphore(READS_AT_ONCE)
+        self._stop = asyncio.Event()
 
     async def __aenter__(self) -> Self:
         return self
@@ -117,14 +91,18 @@ class EventFeed:
 
     def stop(self) -> None:
         """All who follow come to their end at once; the hub is going."""
-        self._stopped = True
+        self._stop.set()
         for pool in self._pools.values():
             pool.announce()
 
     @property
     def stopped(self) -> bool:
         """Is the hub going?"""
-        return self._stopped
+        return self._stop.is_set()
+
+    async def until_stopped(self) -> None:
+        """Return when the hub goes."""
+        await self._stop.wait()
 
     async def newest(self, pool: str) -> str:
         """Cursor of the newest event. Events after it are found in the ring.
@@ -142,45 +120,66 @@ class EventFeed:
             raise Unavailable("the hub is stopping", code="stopping")
         return state.ring.newest
 
-    async def follow(self, pool: str, cursor: str, *, idle_s: float) -> AsyncGenerator[list[Event], None]:
+    async def follow(
+        self, pool: str, cursor: str, *, idle_s: float, may_skip: bool = False
+    ) -> AsyncGenerator[Batch, None]:
         """Batches of events after the cursor, for ever; an empty one each time `idle_s` passed without news.
 
         Ends when the hub stops. An outage of the store looks like silence.
+
+        Args:
+            pool: whose events.
+            cursor: go on after it.
+            idle_s: the longest silence, in seconds.
+            may_skip: once abreast, show a gap rather than fall behind.
         """
-        state = self._reading(pool)
-        while not self._stopped:
-            news = state.news
-            batch = await self._next(state, pool, cursor)
-            if not batch:
-                await _signalled(news, idle_s)
-                batch = await self._next(state, pool, cursor)
-            if batch:
-                cursor = batch[-1].id
-            yield batch
+        state, is_abreast = self._reading(pool), False
+        state.followers += 1
+        try:
+            while not self.stopped:
+                news = state.news
+                batch, is_abreast = await self._next(pool, cursor, skips=may_skip and is_abreast)
+                if not batch.events and batch.lagged is None:
+                    await _signalled(news, idle_s)
+                    batch, is_abreast = await self._next(pool, cursor, skips=may_skip and is_abreast)
+                cursor = batch.cursor
+                yield batch
+        finally:
+            state.followers -= 1
 
     def _reading(self, pool: str) -> _Pool:
         if pool not in self._pools:
             self._pools[pool] = _Pool()
-            if not self._stopped:
+            if not self.stopped:
                 self._readers.append(asyncio.create_task(self._read(pool), name=f"events of {pool}"))
         return self._pools[pool]
 
-    async def _next(self, state: _Pool, pool: str, cursor: str) -> list[Event]:
-        held = state.ring.after(cursor, BATCH_EVENTS) if state.ring else None
+    async def _next(self, pool: str, cursor: str, *, skips: bool) -> tuple[Batch, bool]:
+        """The next batch, and whether the follower is abreast."""
+        ring = self._pools[pool].ring
+        held = ring.after(cursor, BATCH_EVENTS) if ring else None
         if held is not None:
-            return held
+            return Batch(held, held[-1].id if held else cursor), True
+        if skips and ring:
+            return Batch([], ring.newest, lagged=cursor), True
+        async with self._reads:
+            return await self._stored(pool, cursor), False
+
+    async def _stored(self, pool: str, cursor: str) -> Batch:
         try:
-            return await self._events.after(pool, cursor, limit=BATCH_EVENTS)
+            found = await self._events.after(pool, cursor, limit=BATCH_EVENTS)
+            gap = await self._events.gap_after(pool, cursor) if found else None
         except Unavailable:
-            return []
+            return Batch([], cursor)
+        return Batch(found, found[-1].id if found else cursor, lagged=gap)
 
     async def _read(self, pool: str) -> None:
-        events = self._open_events()
+        events, state = self._open_events(), self._pools[pool]
         failures = 0
         try:
             while True:
                 try:
-                    await _read_once(events, self._pools[pool], pool)
+                    await self._read_once(events, state, pool)
                     failures = 0
                 except Exception as error:  # noqa: BLE001 - a loop's top: the reader outlives every fault of the store
                     failures += 1
@@ -189,15 +188,15 @@ class EventFeed:
         finally:
             await events.close()
 
-
-async def _read_once(events: Events, state: _Pool, pool: str) -> None:
-    if state.ring is None:
-        state.ring = Ring(await events.last_id(pool))
-        state.announce()
-    found = await events.wait_after(pool, state.ring.newest, timeout_s=READ_TIMEOUT_S)
-    if found:
-        state.ring.extend(found)
-        state.announce()
+    async def _read_once(self, events: Events, state: _Pool, pool: str) -> None:
+        if state.ring is None:
+            state.ring = Ring.of(await events.recent(pool, self._ring_events), self._ring_events)
+            state.announce()
+        found = await events.wait_after(pool, state.ring.newest, timeout_s=READ_TIMEOUT_S)
+        if found:
+            state.ring.extend(found)
+            state.announce()
+            await asyncio.sleep(min(LONGEST_ROUND_S, ROUND_COST_S * state.followers))
 
 
 async def _signalled(news: asyncio.Event, timeout_s: float) -> bool:

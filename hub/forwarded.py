@@ -4,10 +4,10 @@
 - `Forwarded` (RFC 7239) is read where it is; else `X-Forwarded-For`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_address
 
-__all__ = ["Network", "client_address"]
+__all__ = ["Network", "client_address", "outer_address"]
 
 Network = IPv4Network | IPv6Network
 
@@ -29,6 +29,30 @@ def client_address(peer: str, *, forwarded: str, x_forwarded_for: str, trusted: 
             return address
         address = said
     return address
+
+
+def outer_address(
+    asked: tuple[str, str], *, peer: str, headers: Mapping[str, str], trusted: Sequence[Network]
+) -> tuple[str, str]:
+    """Scheme and host as the client asked for them.
+
+    Args:
+        asked: scheme and host as they arrived here.
+        peer: who connected.
+        headers: by lower-case name.
+        trusted: networks of proxies that are believed.
+    """
+    if not _is_trusted(peer, trusted):
+        return asked
+    if forwarded := headers.get("forwarded", ""):
+        said = dict(_pairs(forwarded.partition(",")[0]))
+        return said.get("proto", asked[0]).lower(), said.get("host", asked[1])
+    proto, host = (_first(headers.get(f"x-forwarded-{name}", "")) for name in ("proto", "host"))
+    return (proto or asked[0]).lower(), host or asked[1]
+
+
+def _first(header: str) -> str:
+    return header.partition(",")[0].strip()
 
 
 def _forwarded_chain(header: str) -> list[str]:

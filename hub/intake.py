@@ -66,6 +66,8 @@ async def store_jobs(parts: HubParts, body: Body) -> tuple[list[JobView], bool]:
         Unavailable: the store is down or full.
     """
     await parts.pools.add(body.pool)
+    if any(draft.request.webhook for draft in body.drafts):
+        await parts.webhooks.groups.follow(body.pool)
     prepared = [draft.prepare(parts.ulids.job_id(body.pool)) for draft in body.drafts]
     submitted = await _submit(parts, body, prepared)
     now_ms = parts.clock.now_ms()
@@ -86,7 +88,8 @@ async def wait_until_final(parts: HubParts, job: JobView, cursor: str, timeout_s
     try:
         async with asyncio.timeout(timeout_s), aclosing(parts.feed.follow(job.pool, cursor, idle_s=POLL_S)) as batches:
             async for batch in batches:
-                if _ends(batch, job.id) or (not batch and (await _current(parts, job)).state in FINAL_STATES):
+                events = batch.events
+                if _ends(events, job.id) or (not events and (await _current(parts, job)).state in FINAL_STATES):
                     break
                 # a call of the store may have swallowed the timeout's cancel (`shared.tasks`)
                 if parts.clock.monotonic_s() >= end_s:

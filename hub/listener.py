@@ -13,6 +13,7 @@ from litestar.types import ASGIApp
 
 from hub.config import HubConfig
 from shared.errors import Misconfigured
+from shared.wire.link import MOST_BYTES_UP
 
 __all__ = ["Listener", "bound_sockets", "url_of"]
 
@@ -43,6 +44,8 @@ class Listener(uvicorn.Server):
                 proxy_headers=False,  # `hub.forwarded` does it
                 server_header=False,
                 timeout_graceful_shutdown=GRACE_S,
+                ws_max_size=MOST_BYTES_UP,
+                ws_per_message_deflate=False,  # for every monitor it would compress the same events anew
                 ssl_certfile=config.tls_cert,
                 ssl_keyfile=config.tls_key,
             )

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
-from litestar.types import ExceptionHandlersMap
+from litestar.types import ExceptionHandlersMap, Scope
 
 from hub.parameters import refused_parameters
 from hub.requests import UnsupportedMediaType, request_id
@@ -31,7 +31,7 @@ from shared.errors import (
 )
 from shared.wire.fault import InvalidDocument
 
-__all__ = ["EXCEPTION_HANDLERS", "MEDIA_TYPE", "Problem", "problem_of"]
+__all__ = ["EXCEPTION_HANDLERS", "MEDIA_TYPE", "Problem", "headers_of", "problem_of", "told"]
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 1
@@ -128,14 +128,21 @@ def _framework_detail(error: HTTPException) -> str:
 def _answer(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
     if isinstance(error, ValidationException) and isinstance(error.extra, list):
         error = refused_parameters(request.scope.get("route_handler"), error.extra)
+    problem = told(request.scope, error)
+    return Response(problem, status_code=problem.status, media_type=MEDIA_TYPE, headers=headers_of(problem, error))
+
+
+def told(scope: Scope, error: Exception) -> Problem:
+    """The problem of this request; an unexpected one is logged under the id that it carries."""
     problem = problem_of(error)
     if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR and not isinstance(error, Unavailable):
-        problem = msgspec.structs.replace(problem, request_id=request_id(request.scope))
-        _log.error("request.failed", request_id=problem.request_id, path=request.url.path, exc_info=error)
-    return Response(problem, status_code=problem.status, media_type=MEDIA_TYPE, headers=_headers(problem, error))
+        problem = msgspec.structs.replace(problem, request_id=request_id(scope))
+        _log.error("request.failed", request_id=problem.request_id, path=scope.get("path"), exc_info=error)
+    return problem
 
 
-def _headers(problem: Problem, error: Exception) -> dict[str, str]:
+def headers_of(problem: Problem, error: Exception) -> dict[str, str]:
+    """Headers of the answer."""
     headers: dict[str, str] = {"Cache-Control": "no-store"}
     given = error.headers if isinstance(error, HTTPException) else None
     if isinstance(given, Mapping):

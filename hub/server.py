@@ -32,6 +32,9 @@ __all__ = ["serve"]
 ADDRESS_FILE = "hub.json"
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
+#: webhooks on their way when the hub goes are waited for so long; another hub sends those that were cut off again
+WEBHOOKS_END_S = 8.0
+
 #: what to do about a store that takes few connections: two an agent, and some for hubs
 MORE_CLIENTS = "raise it on the store: CONFIG SET maxclients 20500 is room for 10,000 agents"
 
@@ -87,15 +90,18 @@ async def _listen(config: HubConfig, parts: HubParts) -> None:
         write_private(address_file, msgspec.json.encode({"url": url, "pid": os.getpid()}).decode())
         _log.info("hub.listening", url=url, version=__version__, pid=os.getpid())
 
-    listener = Listener(create_app(parts), config, on_ready=announce, on_stop=parts.feed.stop)
+    listener = Listener(create_app(parts), config, on_ready=announce, on_stop=parts.stop)
     janitor = asyncio.create_task(Janitor(parts.fleet, parts.pools, parts.clock).run())
     expiry = asyncio.create_task(parts.part_uploads.run_expiry())
+    postman = asyncio.create_task(parts.webhooks.postman.run())
     try:
         with _stopping_on_signals(listener):
             await listener.serve(sockets)
     finally:
         address_file.unlink(missing_ok=True)
-        await end_tasks(janitor, expiry)
+        parts.webhooks.postman.stop()
+        await asyncio.wait([postman], timeout=WEBHOOKS_END_S)
+        await end_tasks(janitor, expiry, postman)
 
 
 @contextmanager

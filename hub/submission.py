@@ -1,7 +1,6 @@
 """From a request's body to jobs that the store may take. Pure: facts from the store come in as arguments.
 
 - Nothing is stored before every job of the body has passed; a fault in a batch points below `/jobs/<index>`.
-- Nothing is ignored silently: a field that isn't carried out yet is refused.
 - What the store keeps as the job's spec has its defaults filled in, and never holds the payload.
 """
 
@@ -11,6 +10,8 @@ from typing import Any, Protocol
 
 import msgspec
 
+from hub.forwarded import Network
+from hub.webhooks.addresses import check_url
 from shared.errors import TooLarge
 from shared.store.jobs import PreparedJob
 from shared.store.keys import HUB
@@ -28,6 +29,8 @@ MAX_PAYLOAD_BYTES = 1 << 20
 MAX_SINGLE_BYTES = 2 << 20
 MAX_BATCH_BYTES = 16 << 20
 MAX_BATCH_JOBS = 1_000
+#: a job with a webhook is kept for so long at least, so that an outage of all hubs doesn't cost the message
+WEBHOOK_RETENTION_S = 3_600
 DEFAULT_TIMEOUT_S = 30 * 60
 
 #: services every hub knows; others are known by the workers that list them
@@ -40,6 +43,8 @@ class Rules(msgspec.Struct, frozen=True):
     #: no attempt may take longer
     max_timeout_s: float
     default_priority: int
+    #: private ones that webhooks may be sent to
+    webhook_networks: tuple[Network, ...] = ()
 
 
 class Known(msgspec.Struct, frozen=True):
@@ -190,7 +195,7 @@ def _payload_too_large(size: int, at: str) -> TooLarge:
 def _read_job(text: bytes, at: str, rules: Rules, *, caller: Caller, header_key: str | None) -> Draft:
     try:
         request = decode_job(text)
-        _check_carried_out(request)
+        _check_allowed(request, rules)
         inherits = request.workflow is not None and request.priority is None
         request = _with_defaults(request, rules, caller, header_key)
         payload = _encode_payload(request, at)
@@ -199,12 +204,17 @@ def _read_job(text: bytes, at: str, rules: Rules, *, caller: Caller, header_key:
         raise fault.below(at) from None
 
 
-def _check_carried_out(request: JobRequest) -> None:
+def _check_allowed(request: JobRequest, rules: Rules) -> None:
     if request.pool == HUB:
         raise InvalidDocument("invalid_pool", f"no pool may be called {HUB!r}", "/pool")
-    for field in ("webhook",):
-        if getattr(request, field):
-            raise InvalidDocument("not_supported_yet", f"{field!r} isn't supported yet: leave it out", f"/{field}")
+    if request.webhook is None:
+        return
+    check_url(request.webhook, rules.webhook_networks, "/webhook")
+    if request.retention_s is not None and request.retention_s < WEBHOOK_RETENTION_S:
+        detail = (
+            f"expected at least {WEBHOOK_RETENTION_S} with a webhook, got {request.retention_s:g}: it tells of the job"
+        )
+        raise InvalidDocument("invalid_job", detail, "/retention_s")
 
 
 def _with_defaults(request: JobRequest, rules: Rules, caller: Caller, header_key: str | None) -> JobRequest:

@@ -7,7 +7,7 @@
 
 - The type is the only place where a setting is declared; `--help` and the documentation come from `describe`.
 - `extra` knows `env` (its name there), `secret` (its value is never shown), `default` (how a default reads that
-  differs by machine).
+  differs by machine), `form` (how a value looks, where its pattern is hard to read).
 - Every environment name also works as `NAME_FILE`: the value is that file's content. An empty name isn't set.
 - All faults are reported at once. Unknown keys of the file are faults; unknown environment names can't be known.
 - It reads no environment but the one it is given.
@@ -27,7 +27,7 @@ from shared.config_sources import Sources, flag_of, read_table
 from shared.config_values import known_part, read_value, unknown_keys
 from shared.errors import Misconfigured
 
-__all__ = ["Row", "describe", "load"]
+__all__ = ["Row", "describe", "load", "load_one"]
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -83,6 +83,28 @@ def load(
     if faults:
         raise Misconfigured("\n".join(faults))
     return made(settings, values)
+
+
+def load_one(
+    settings: type[msgspec.Struct], key: str, *, flags: Mapping[str, Any], environ: Mapping[str, str], file: Path | None
+) -> Any:
+    """One setting, whatever is wrong with the others; None: it is given nowhere.
+
+    Args:
+        settings: the type.
+        key: the setting's name.
+        flags: as of `load`.
+        environ: as of `load`.
+        file: as of `load`.
+
+    Raises:
+        Misconfigured: it can't be read, or the file isn't TOML.
+    """
+    table = read_table(file)
+    sources = Sources(flags=flags, environ=environ, table=table, table_name=str(file), detected={})
+    (field,) = (one for one in fields_of(settings) if one.key == key)
+    found = sources.find(field)
+    return None if found is None else read_value(field, found)
 
 
 def describe(settings: type[msgspec.Struct]) -> list[Row]:

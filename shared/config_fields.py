@@ -32,6 +32,8 @@ class Field:
     default: str | None
     #: The annotation, for `msgspec.convert`.
     annotation: Any
+    #: How a value looks, where the type's own words are hard to read; None: as the type says.
+    form: str | None
     #: The same as msgspec describes it, without `None` and metadata.
     node: inspect.Type
 
@@ -57,6 +59,7 @@ def field_of(field: inspect.Field, annotation: Any) -> Field:
         meaning=" ".join(filter(None, meanings)),
         default=None if field.required else extra.get("default", default_text(field)),
         annotation=annotation,
+        form=extra.get("form"),
         node=bare(field.type),
     )
 

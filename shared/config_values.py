@@ -4,6 +4,7 @@
 """
 
 import difflib
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ __all__ = ["known_part", "read_value", "unknown_keys"]
 
 TRUE = frozenset({"1", "true", "yes", "on"})
 FALSE = frozenset({"0", "false", "no", "off"})
+LOGIN_OF_URL = re.compile(r"://[^/\s@'\"]+@")
 
 
 def read_value(field: Field, found: Found) -> Any:
@@ -68,10 +70,10 @@ def as_path(kind: type, value: Any) -> Any:
 
 def complaint(field: Field, found: Found, error: Exception) -> str:
     """One line about one value."""
-    seen = "(secret)" if field.secret else repr(found.value)
+    seen = "(secret)" if field.secret else LOGIN_OF_URL.sub("://(secret)@", repr(found.value))
     leave = f", or leave it out for {field.default!r}" if field.default else ", or leave it out"
     remedy = "correct it" + ("" if field.default is None else leave)
-    wanted = expectation(field.node) + inner_place(error)
+    wanted = (field.form or expectation(field.node)) + inner_place(error)
     return f"expected {field.key} to be {wanted}, got {seen} ({found.place}); {remedy}"
 
 

@@ -1,7 +1,8 @@
 """Log lines of all three programs: events with fields, to standard error.
 
 - JSON lines, unless somebody sits at a terminal. Times are ISO 8601 UTC.
-- Secrets don't reach the stream: fields with a secret's name, passwords in URLs, Muster's own keys and tokens.
+- Secrets don't reach the stream: fields with a secret's name; within texts, traces and documents passwords in URLs,
+  what follows a secret's name or `Bearer`, Muster's own keys and tokens. In doubt too much is blotted out.
 - The standard library's loggers (uvicorn, redis, ...) go the same way.
 - Nothing happens at import; before `configure`, structlog's defaults hold.
 """
@@ -14,20 +15,40 @@ from typing import TextIO, cast
 import structlog
 from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
 
-__all__ = ["configure", "get", "scrub"]
+__all__ = ["configure", "get", "scrub", "without_secrets"]
 
 HIDDEN = "***"
 FIRST_FIELDS = ("at", "level", "service", "event", "logger")
-SECRET_WORDS = frozenset({"password", "token", "key", "secret", "authorization", "cookie"})
-URL_PASSWORD = re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s:/@]*):[^\s@/]+@", re.IGNORECASE)
-OWN_SECRET = re.compile(r"\b(m[kta]_)[A-Za-z0-9_-]{8,}")
+SECRET_WORDS = frozenset(
+    {"password", "passwd", "token", "key", "apikey", "secret", "auth", "authorization", "credentials", "cookie"}
+)
+#: cheap to look for: no other secret than a URL's password stands in a text without one of these
+HINT = re.compile(r"pass|token|key|secret|auth|credential|cookie|bearer|sig|m[kta]_|sk-", re.IGNORECASE)
+#: passwords may hold `/` and `@`, so it ends at the last `@`
+URL_PASSWORD = re.compile(r"""(\b[a-z][a-z0-9+.-]*://[^\s:/@"']*):[^\s"']+@""", re.IGNORECASE)
+OWN_SECRET = re.compile(r"\b(m[kta]_|sk-)[A-Za-z0-9_-]{8,}")
+BEARER = re.compile(r"""\b(Bearer|Basic)(\s+)[^\s"',;)}]{8,}""", re.IGNORECASE)
+NAME_OF_ONE = r"""(?:password|passwd|token|key|secret|auth|authorization|credentials|cookie|signature|sig)"""
+#: `token=x` as in queries and in the `repr` of objects, with or without quotes
+ASSIGNED = re.compile(rf"""({NAME_OF_ONE}\s*=\s*)(?:"[^"]*"|'[^']*'|[^\s"',;&)}}]+)""", re.IGNORECASE)
+#: `"token": "x"` as in JSON and in the `repr` of documents
+MAPPED = re.compile(rf"""({NAME_OF_ONE}\\?["']\s*:\s*b?)(?:\\?"[^"]*"|'[^']*')""", re.IGNORECASE)
+#: `Authorization: Basic x` as in heads of requests
+HEADER = re.compile(r"\b((?:proxy-)?authorization|cookie|x-api-key)(:\s*)[^\r\n]+", re.IGNORECASE)
 #: A line for every request they make is no news.
 CHATTY_LIBRARIES = ("httpx2", "httpcore2")
 #: They come with handlers of their own, which would write each line twice and in another form.
 LOUD_LIBRARIES = ("uvicorn", "uvicorn.error", "uvicorn.access", "litestar")
 
 
-def configure(service: str, *, json: bool | None = None, level: str = "info", stream: TextIO | None = None) -> None:
+def configure(
+    service: str,
+    *,
+    json: bool | None = None,
+    level: str = "info",
+    stream: TextIO | None = None,
+    witness: Processor | None = None,
+) -> None:
     """Send every log line of this process to one stream, in one form.
 
     Args:
@@ -35,6 +56,7 @@ def configure(service: str, *, json: bool | None = None, level: str = "info", st
         json: None for JSON unless the stream is a terminal.
         level: `debug`, `info`, `warning` or `error`.
         stream: standard error when not given.
+        witness: sees every event that becomes a line, without its secrets.
     """
     target = sys.stderr if stream is None else stream
     as_json = not target.isatty() if json is None else json
@@ -45,7 +67,7 @@ def configure(service: str, *, json: bool | None = None, level: str = "info", st
         wrapper_class=structlog.make_filtering_bound_logger(number),
         cache_logger_on_first_use=False,
     )
-    route_standard_logging(formatter(service, as_json=as_json), number, target)
+    route_standard_logging(formatter(service, as_json=as_json, witness=witness), number, target)
 
 
 def get(name: str) -> FilteringBoundLogger:
@@ -61,10 +83,12 @@ def scrub(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
 
 def clean(key: str, value: object) -> object:
     """The value as JSON can hold it, or `***` where its name says that it is a secret."""
-    if value is None or isinstance(value, bool | int | float):
+    if value is None or isinstance(value, bool):
         return value
     if is_secret(key):
         return HIDDEN
+    if isinstance(value, int | float):
+        return value
     if isinstance(value, dict):
         return {str(inner): clean(str(inner), item) for inner, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
@@ -73,13 +97,22 @@ def clean(key: str, value: object) -> object:
 
 
 def without_secrets(text: str) -> str:
-    """The text with the passwords of its URLs, and Muster's keys and tokens, blotted out."""
-    return OWN_SECRET.sub(rf"\1{HIDDEN}", URL_PASSWORD.sub(rf"\1:{HIDDEN}@", text))
+    """The text with secrets blotted out."""
+    if "@" in text:
+        text = URL_PASSWORD.sub(rf"\1:{HIDDEN}@", text)
+    if HINT.search(text) is None:
+        return text
+    for pattern in (HEADER, BEARER):
+        text = pattern.sub(rf"\1\2{HIDDEN}", text)
+    for pattern in (ASSIGNED, MAPPED, OWN_SECRET):
+        text = pattern.sub(rf"\1{HIDDEN}", text)
+    return text
 
 
 def is_secret(key: str) -> bool:
-    """Whether the last word of a field's name is a secret's (`api_key`, `Authorization`; not `key_id`)."""
-    return re.split(r"[_\-.]", key.lower())[-1] in SECRET_WORDS
+    """Whether the last word of a field's name is a secret's (`api_key`, `apiKey`, `Authorization`; not `key_id`)."""
+    words = re.split(r"[_\-.]|(?<=[a-z0-9])(?=[A-Z])", key)
+    return words[-1].lower() in SECRET_WORDS
 
 
 def first_steps(service: str) -> list[Processor]:
@@ -97,7 +130,7 @@ def first_steps(service: str) -> list[Processor]:
     ]
 
 
-def formatter(service: str, *, as_json: bool) -> structlog.stdlib.ProcessorFormatter:
+def formatter(service: str, *, as_json: bool, witness: Processor | None = None) -> structlog.stdlib.ProcessorFormatter:
     """How an event becomes a line. Tracebacks are text (no values of local variables) before they are scrubbed."""
     renderer: Processor = (
         structlog.processors.JSONRenderer()
@@ -110,6 +143,7 @@ def formatter(service: str, *, as_json: bool) -> structlog.stdlib.ProcessorForma
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
             structlog.processors.format_exc_info,
             scrub,
+            *([witness] if witness else []),
             renderer,
         ],
     )

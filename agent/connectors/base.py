@@ -12,7 +12,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from shared.wire.job import Progress
 from shared.wire.states import FailureClass
@@ -22,6 +22,7 @@ __all__ = [
     "Assignment",
     "Connector",
     "Finished",
+    "FreesMemory",
     "NotAdopted",
     "Note",
     "OutputFile",
@@ -164,4 +165,19 @@ class Connector(Protocol):
 
     async def close(self) -> None:
         """Free connections; the connector is not used again."""
+        ...
+
+
+@runtime_checkable
+class FreesMemory(Protocol):
+    """What a connector has besides, whose service keeps something of a job in memory when the job is over."""
+
+    async def free(self) -> None:
+        """The next job finds nothing in the service's memory of those before.
+
+        Asked before a job of another customer, on workers that keep customers apart.
+
+        Raises:
+            ServiceFault: it isn't freed; the next job doesn't go there.
+        """
         ...

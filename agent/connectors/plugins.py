@@ -5,7 +5,7 @@
 - It runs with the agent's rights: a file that others may write is not loaded.
 - One that can't be loaded is told in the log, by its place, and stands there as a service that is down for this reason;
   the agent goes on.
-- One without `adopt` works: its jobs are given back after a restart of the agent.
+- One without `adopt` works: its jobs are given back after a restart of the agent. So does one without `free`.
 - A word of the product's own services stays the product's.
 """
 
@@ -30,9 +30,9 @@ GROUP = "muster.connectors"
 #: what a file or module must have
 FACTORY = "connector"
 SERVICE_WORD = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
-#: what the contract has of coroutines; `adopt` may be left out
+#: what the contract has of coroutines; `adopt` and `free` may be left out
 METHODS = ("probe", "run", "close")
-ADOPT = "adopt"
+ADOPT, FREE = "adopt", "free"
 
 log = get(__name__)
 
@@ -90,6 +90,8 @@ class UnadoptingConnector:
         self.probe = plugin.probe
         self.run = plugin.run
         self.close = plugin.close
+        if hasattr(plugin, FREE):
+            self.free = plugin.free
 
     async def adopt(self, assignment: Assignment, noted: str, report: Report) -> Finished:  # noqa: ARG002 - it can't
         """Nothing. Raises: NotAdopted."""
@@ -162,7 +164,7 @@ def _made(place: str, load: Load, settings: PluginSettings) -> Connector:
 
 
 def _require_connector(made: Any, service: str) -> None:
-    for name in (*METHODS, ADOPT) if hasattr(made, ADOPT) else METHODS:
+    for name in (*METHODS, *(name for name in (ADOPT, FREE) if hasattr(made, name))):
         if not inspect.iscoroutinefunction(getattr(made, name, None)):
             raise TypeError(f"its connector has no 'async def {name}'")
     if getattr(made, "service", None) != service:

@@ -8,6 +8,7 @@ It refuses to know what the service is.
 """
 
 import asyncio
+import ipaddress
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -18,7 +19,7 @@ import httpx2
 from agent.connectors.base import ServiceFault
 from shared.wire.states import FailureClass
 
-__all__ = ["ServiceHttp", "save"]
+__all__ = ["ServiceHttp", "is_this_machine", "save"]
 
 #: files are streamed to disk in pieces of this size, in bytes
 PIECE_BYTES = 1 << 18
@@ -111,3 +112,11 @@ async def save(response: httpx2.Response, target: Path) -> None:
             await asyncio.to_thread(file.write, piece)
     finally:
         file.close()
+
+
+def is_this_machine(host: str) -> bool:
+    """Is it an address of this machine, which no proxy leads to?"""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")

@@ -17,7 +17,7 @@ import msgspec
 
 from agent.probes.base import Part, Probe
 
-__all__ = ["CLOUD_LIMIT_S", "METADATA_URL", "cloud_part", "cloud_probe"]
+__all__ = ["CLOUD_LIMIT_S", "METADATA_URL", "aws_headers", "cloud_part", "cloud_probe", "metadata_client"]
 
 #: the address that clouds agree on; it leads nowhere else
 METADATA_URL = "http://169.254.169.254"
@@ -43,8 +43,7 @@ async def cloud_part(url: str, *, limit_s: float = CLOUD_LIMIT_S) -> Part:
         url: where the metadata service is.
         limit_s: how long it may take, in seconds.
     """
-    no_certificates = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # reading the usual ones takes 40 ms; all is plain HTTP
-    async with httpx2.AsyncClient(base_url=url, trust_env=False, timeout=limit_s, verify=no_certificates) as client:
+    async with metadata_client(url, limit_s) as client:
         tasks = {asyncio.create_task(_asked(ask, client)) for ask in (_aws, _gcp, _azure)}
         try:
             async with asyncio.timeout(limit_s):
@@ -60,6 +59,19 @@ async def cloud_part(url: str, *, limit_s: float = CLOUD_LIMIT_S) -> Part:
     return {}
 
 
+def metadata_client(url: str, limit_s: float) -> httpx2.AsyncClient:
+    """Asks the metadata service at `url`, never through a proxy; each answer may take `limit_s` seconds."""
+    no_certificates = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # reading the usual ones takes 40 ms; all is plain HTTP
+    return httpx2.AsyncClient(base_url=url, trust_env=False, timeout=limit_s, verify=no_certificates)
+
+
+async def aws_headers(client: httpx2.AsyncClient) -> dict[str, str]:
+    """What every request to AWS needs: a token of its own (IMDSv2). Raises: httpx2.HTTPError."""
+    token = await client.put("/latest/api/token", headers={"X-aws-ec2-metadata-token-ttl-seconds": "60"})
+    token.raise_for_status()
+    return {"X-aws-ec2-metadata-token": token.text}
+
+
 async def _asked(ask: Ask, client: httpx2.AsyncClient) -> Part:
     """The part; `{}` when it isn't that cloud."""
     with suppress(httpx2.HTTPError, msgspec.MsgspecError, KeyError, TypeError, ValueError):
@@ -68,10 +80,7 @@ async def _asked(ask: Ask, client: httpx2.AsyncClient) -> Part:
 
 
 async def _aws(client: httpx2.AsyncClient) -> Part:
-    token = await client.put("/latest/api/token", headers={"X-aws-ec2-metadata-token-ttl-seconds": "60"})
-    token.raise_for_status()
-    headers = {"X-aws-ec2-metadata-token": token.text}
-    found = await _json(client, "/latest/dynamic/instance-identity/document", headers)
+    found = await _json(client, "/latest/dynamic/instance-identity/document", await aws_headers(client))
     return _part("aws", found["region"], found.get("availabilityZone"), found.get("instanceType"))
 
 

@@ -15,7 +15,7 @@ from hub.parts import parts_of
 from hub.requests import Limit, NameCursor, PoolName, json_body
 from shared import __version__
 from shared.store.keys import HUB
-from shared.wire.access import Principal, Scope
+from shared.wire.access import Principal, Scope, Transport
 from shared.wire.decode import decode
 from shared.wire.fault import InvalidDocument
 from shared.wire.views import AgentView
@@ -44,10 +44,10 @@ class Enrolled(msgspec.Struct, frozen=True):
 
     agent_id: str
     key: str
-    #: the agent speaks with the store itself
-    transport: str
-    #: a secret
-    store_url: str
+    #: how the agent reaches the broker
+    transport: Transport
+    #: a secret; None: it is none of the agent's business
+    store_url: str | None
     pools: tuple[str, ...]
     hub_version: str
 
@@ -73,8 +73,9 @@ async def enroll_agent(request: Request[Any, Any, Any]) -> Enrolled:
     agent_id = asked.agent_id or _new_agent_id(asked.hostname)
     await parts.pools.add(*pools)
     key = await parts.access.enroll(agent_id, asked.hostname, pools=pools, by=principal)
-    store_url = parts.store_address.seen_by(request.headers.get("host", ""))
-    return Enrolled(agent_id, key, "direct", store_url, tuple(pools), __version__)
+    is_direct = parts.agent_transport is Transport.DIRECT
+    store_url = parts.store_address.seen_by(request.headers.get("host", "")) if is_direct else None
+    return Enrolled(agent_id, key, parts.agent_transport, store_url, tuple(pools), __version__)
 
 
 @get("/v1/agents", opt=needs(Scope.AGENTS_READ))

@@ -16,12 +16,12 @@ from hub.requests import PoolName, json_body
 from hub.submission import MAX_BATCH_BYTES
 from shared.errors import Invalid, NotFound
 from shared.store.jobs import JobFilter, pool_of_job
-from shared.wire.access import Scope
+from shared.wire.access import Principal, Scope
 from shared.wire.job import JobRequest, JobResult
 from shared.wire.states import FINAL_STATES, FailureClass, JobState
 from shared.wire.views import Explanation, JobPage, JobView
 
-__all__ = ["ROUTES", "parts_for"]
+__all__ = ["ROUTES", "parts_for", "require_job"]
 
 MAX_WAIT_S = 300
 MAX_KEY_LENGTH = 255
@@ -146,11 +146,16 @@ async def parts_for(request: Request[Any, Any, Any], job_id: str) -> HubParts:
         NotAllowed: the key isn't for its pool.
         NotFound: there is none, or it is another customer's than the key's.
     """
-    parts, principal = parts_of(request), principal_of(request)
+    parts = parts_of(request)
+    await require_job(parts, principal_of(request), job_id)
+    return parts
+
+
+async def require_job(parts: HubParts, principal: Principal, job_id: str) -> None:
+    """Raises what `parts_for` does, for one who may not see this job."""
     require_pool(principal, pool_of_job(job_id))
     if principal.customer_id is not None and await parts.jobs.customer(job_id) != principal.customer_id:
         raise NotFound(f"no job {job_id}", code="job_not_found")
-    return parts
 
 
 ROUTES = [

@@ -30,6 +30,7 @@ local LIMITS = {
   events = 100000,              -- length of the event stream, about
   events_ms = 604800000,        -- age of its oldest entry, about
   text_bytes = 4096,            -- of a message from outside
+  preview_bytes = 22528,        -- of a picture in a job's progress: 16 KiB as base64, and what stands before it
   history_bytes = 65536,        -- of a job's history; the oldest entries go first
   walk = 4,                     -- heads looked at before the index of feasible classes is used
   index_steps = 64,             -- entries of that index corrected per claim

@@ -72,7 +72,7 @@ local function muster_deregister(keys, args)
 end
 
 -- muster_suspect: the agent's link closed without a good-bye. Unless it is heard of within the grace, what it holds is
--- taken from it.
+-- taken from it. It is told to speak at once: it may well be alive, and the close may be old news.
 -- ARGV  1: agent id, 2: grace in ms
 -- Answers {'OK', number of jobs it holds}
 local function muster_suspect(keys, args)
@@ -86,6 +86,7 @@ local function muster_suspect(keys, args)
       held = held + 1
     end
   end
+  if held > 0 then wake.signal(pool, args[1], 'command') end
   return {'OK', held}
 end
 

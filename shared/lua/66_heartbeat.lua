@@ -3,19 +3,32 @@
 -- ARGV  1: agent id, 2: telemetry (JSON, '' = no news), 3: number of jobs n, then 5 per job: id, fence, worker id,
 --       progress (JSON, '' = no news), '1' while its result is being delivered (no timeout counts any more)
 -- Answers {command, word, word, ...}: command 'ok' | 'drain' | 'resume' | 'update' | 'reload' | 'unknown' (register
---   again); per job 'ok' | 'cancel' | 'lost'
+--   again); per job 'ok' | 'watched' (ok, and somebody watches its progress) | 'cancel' | 'lost'
 -- Events job.progress
 local beat
 
 do
+  -- The news (JSON) as all are told, and as the record keeps it: with the picture, which would swell the stream.
+  local function apart(progress, news)
+    local preview = news.preview
+    if preview == nil then return progress, progress end
+    news.preview = nil
+    local told = cjson.encode(news)
+    local is_picture = type(preview) == 'string' and string.find(preview, '^data:image/%l+;base64,[%w+/]+=*$')
+    local fits = #progress <= LIMITS.preview_bytes + LIMITS.text_bytes
+    return told, is_picture and fits and progress or told
+  end
+
   local function note_progress(pool, job, progress)
     local sound, news = pcall(cjson.decode, progress)
-    if not sound or type(news) ~= 'table' or tidy(progress) ~= progress then return end
-    job.progress = progress
+    if not sound or type(news) ~= 'table' then return end
+    local told, kept = apart(progress, news)
+    if tidy(told) ~= told then return end
+    job.progress = kept
     if job.stall_ms then job.stall_at_ms = pool.now + job.stall_ms end
     jobs.write(pool, job)
     events.add(pool, 'job.progress', {
-      job_id = job.id, worker_id = job.worker_id, fence = int(job.fence), data = progress,
+      job_id = job.id, worker_id = job.worker_id, fence = int(job.fence), data = told,
     })
   end
 
@@ -25,7 +38,9 @@ do
     if not jobs.held_by(job, tonumber(held.fence), held.worker_id) then return 'lost' end
     if held.progress ~= '' then note_progress(pool, job, held.progress) end
     jobs.watch(pool, job, held.is_delivering)
-    return job.cancel_at_ms and 'cancel' or 'ok'
+    if job.cancel_at_ms then return 'cancel' end
+    local is_watched = held.progress ~= '' and redis.call('EXISTS', pool.key .. 'watched:' .. job.id) == 1
+    return is_watched and 'watched' or 'ok'
   end
 end
 

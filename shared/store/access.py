@@ -42,11 +42,11 @@ class Access:
         if secret.startswith(_IDENTITY_PREFIX):
             return await self._agent(digest)
         kind = kind_of(secret)
-        one = await self._credentials.find(kind, digest) if kind is not None else None
-        if kind is None or one is None:
-            return None
-        await self._credentials.used(kind, digest, one)
-        return _principal(kind, digest, one)
+        return None if kind is None else await self._holder(kind, digest)
+
+    async def find_key(self, digest: str) -> Principal | None:
+        """Who a key stands for, by its secret's digest; None: nobody, or no longer. Raises: Unavailable."""
+        return await self._holder(CredentialKind.KEY, digest)
 
     async def enroll(self, agent_id: str, hostname: str, *, pools: Collection[str], by: Principal) -> str:
         """The secret of the agent's new identity; its former one is worth nothing from now on.
@@ -101,6 +101,13 @@ class Access:
     def _client(self) -> "Redis":
         return cast("Redis", self._store.client)
 
+    async def _holder(self, kind: CredentialKind, digest: str) -> Principal | None:
+        one = await self._credentials.find(kind, digest)
+        if one is None:
+            return None
+        await self._credentials.used(kind, digest, one)
+        return _principal(kind, digest, one)
+
     async def _fields(self, name: str) -> dict[str, str]:
         async with translated():
             found = await cast("Awaitable[dict[bytes, bytes]]", self._client.hgetall(_key(name)))
@@ -134,6 +141,7 @@ def _principal(kind: CredentialKind, digest: str, credential: Credential) -> Pri
         token_digest=digest if kind is CredentialKind.TOKEN else None,
         customer_id=credential.customer_id,
         rate_per_minute=credential.rate_per_minute,
+        found_by=f"{kind} {digest}",
     )
 
 

@@ -36,6 +36,14 @@ class Agents:
             where = ", ".join(sorted(pools))
             raise NotFound(f"no agent {agent_id!r} is registered in pool {where}", code="agent_not_found")
 
+    async def miss(self, pools: Collection[str], agent_id: str, *, grace_s: float) -> int:
+        """Its link broke: what it holds is taken from it unless it is heard of within the grace. How many jobs.
+
+        The agent is told, where it still listens, to heartbeat at once.
+        """
+        answers = [await self._store.call("suspect", pool, agent_id, round(grace_s * 1000)) for pool in sorted(pools)]
+        return sum(int(answer[1]) for answer in answers)
+
     async def remove(self, pools: Collection[str], agent_id: str) -> bool:
         """The agent and its workers are gone, jobs they hold go back unharmed; False: it was in none of these pools."""
         there = [pool for pool in sorted(pools) if await self._is_registered(pool, agent_id)]

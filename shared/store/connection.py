@@ -14,7 +14,7 @@ from redis.asyncio.cluster import RedisCluster
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from shared.errors import Bug, MusterError, Unavailable
+from shared.errors import Bug, Misconfigured, MusterError, Unavailable
 from shared.store.keys import pool_key
 
 __all__ = ["FunctionMissing", "Store", "close_client"]
@@ -53,8 +53,18 @@ class Store:
             url: `redis://:password@host:port/0`, `rediss:` for TLS; for a Cluster `redis+cluster:` or
                 `rediss+cluster:` and any node's address.
             connections: that it makes at the most for calls.
+
+        Raises:
+            Misconfigured: it is no address; what it is isn't told, as it holds a password.
         """
-        return cls(url, _client(url, CALL_TIMEOUT_S, connections=connections))
+        try:
+            client = _client(url, CALL_TIMEOUT_S, connections=connections)
+        except ValueError:
+            raise Misconfigured(
+                "expected the store's URL, such as redis://:password@host:6379/0, got one that can't be read; "
+                "in its password write / as %2F, @ as %40, # as %23 (REDIS_URL, HUB_REDIS_URL)"
+            ) from None
+        return cls(url, client)
 
     @property
     def is_cluster(self) -> bool:

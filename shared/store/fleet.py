@@ -1,6 +1,6 @@
 """Workers, agents and upkeep of a pool, as the hub sees them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -61,6 +61,16 @@ class Fleet:
         if not found:
             raise NotFound(f"no agent {agent_id!r} in pool {pool}", code="agent_not_found")
         return found[0]
+
+    async def owners(self, pool: str, worker_ids: Sequence[str]) -> dict[str, str]:
+        """Worker → the agent that has it; without those that nobody has."""
+        if not worker_ids:
+            return {}
+        async with translated(), self._store.client.pipeline(transaction=False) as pipe:
+            for worker_id in worker_ids:
+                pipe.hget(pool_key(pool, f"worker:{worker_id}"), "agent_id")
+            found = await pipe.execute()
+        return {worker_id: owner.decode() for worker_id, owner in zip(worker_ids, found, strict=True) if owner}
 
     async def counts(self, pool: str) -> dict[tuple[str, str], int]:
         """`(service, state)` → number of jobs."""

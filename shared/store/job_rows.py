@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 import msgspec
+from msgspec.structs import replace
 
 from shared.errors import NotFound
 from shared.store.connection import Store, translated
@@ -35,7 +36,7 @@ async def read_job(store: Store, pool: str, job_id: str) -> JobView:
         raise NotFound(f"no job {job_id}", code="job_not_found")
     view = _view(pool, job_id, record, spec=spec, hidden=await _unworkable(store, pool, [record]))
     decoded = msgspec.json.decode(result, type=dict) if result else None
-    return msgspec.structs.replace(view, history=tuple(_history(record, lines or b"")), result=decoded)
+    return replace(view, history=tuple(_history(record, lines or b"")), result=decoded)
 
 
 def _history(record: JobRecord, lines: bytes) -> Iterator[HistoryEntry]:
@@ -58,7 +59,7 @@ def _history(record: JobRecord, lines: bytes) -> Iterator[HistoryEntry]:
 
 
 async def read_jobs(store: Store, pool: str, job_ids: Sequence[str]) -> list[JobView]:
-    """The jobs that exist, in the order asked for."""
+    """The jobs that exist, in the order asked for; their progress without pictures."""
     if not job_ids:
         return []
     keys = [pool_key(pool, f"{kind}:{job_id}") for job_id in job_ids for kind in ("job", "spec")]
@@ -70,7 +71,13 @@ async def read_jobs(store: Store, pool: str, job_ids: Sequence[str]) -> list[Job
         if stored[2 * i] and (record := decode_record(stored[2 * i])) is not None
     ]
     hidden = await _unworkable(store, pool, [record for _, record, _ in rows])
-    return [_view(pool, job_id, record, spec=spec, hidden=hidden) for job_id, record, spec in rows]
+    return [_plain(_view(pool, job_id, record, spec=spec, hidden=hidden)) for job_id, record, spec in rows]
+
+
+def _plain(view: JobView) -> JobView:
+    if view.progress is None or view.progress.preview is None:
+        return view
+    return replace(view, progress=replace(view.progress, preview=None))
 
 
 async def _unworkable(store: Store, pool: str, records: Sequence[JobRecord]) -> set[str]:

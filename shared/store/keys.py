@@ -69,10 +69,11 @@ CATALOGUE: tuple[KeyKind, ...] = (
     KeyKind("lost-agents", "zset", "functions", "permanent"),
     KeyKind("agent-workers:<id>", "set", "register", "with the agent"),
     KeyKind("wake:<agent>", "list", "wake", "60 s"),
+    KeyKind("watched:<id>", "string", "hub", "30 s"),
     KeyKind("timers", "zset", "functions", "permanent"),
     KeyKind("chores", "zset", "functions", "permanent"),
     KeyKind("beat", "hash", "functions", "permanent"),
-    KeyKind("events", "stream", "functions", "trimmed by length and age"),
+    KeyKind("events", "stream", "functions; hub (webhook.disabled)", "trimmed by length and age"),
 )
 
 _HUB_CATALOGUE: tuple[KeyKind, ...] = (
@@ -84,9 +85,21 @@ _HUB_CATALOGUE: tuple[KeyKind, ...] = (
     KeyKind("tokens", "set", "hub", "permanent"),
     KeyKind("identity:<digest>", "hash", "hub", "until revoked"),
     KeyKind("identities", "hash", "hub", "permanent"),
+    KeyKind("session:<digest>", "string", "hub", "12 h"),
+    KeyKind("ticket:<digest>", "string", "hub", "30 s"),
     KeyKind("artifact:<id>", "hash", "hub", "7 days"),
     KeyKind("audit", "stream", "hub", "trimmed by length"),
     KeyKind("rate:<key>:<minute>", "string", "hub", "2 minutes"),
+    KeyKind("webhooks", "hash", "hub", "permanent"),
+    KeyKind("webhook-secrets", "hash", "hub", "permanent"),
+    KeyKind("webhooks-disabled", "hash", "hub", "permanent"),
+    KeyKind("webhook-pools", "set", "hub", "permanent"),
+    KeyKind("webhook-figures:<id>", "hash", "hub", "30 days after the last attempt"),
+    KeyKind("webhook-lanes", "zset", "hub", "permanent"),
+    KeyKind("webhook-lease:<lane>", "string", "hub", "25 s, or as long as a server asks for a rest"),
+    KeyKind("webhook-queue:<lane>", "zset", "hub", "while deliveries wait"),
+    KeyKind("webhook-log:<id>", "zset", "hub", "7 days after the last entry"),
+    KeyKind("delivery:<id>", "string", "hub", "7 days"),
 )
 
 

@@ -8,7 +8,7 @@ import msgspec
 from shared.errors import Misconfigured
 from shared.store.connection import Store, translated
 
-__all__ = ["ServerFacts", "read_server_facts"]
+__all__ = ["ServerFacts", "read_clock_ms", "read_server_facts"]
 
 #: the first with functions
 OLDEST_MAJOR = 7
@@ -32,6 +32,8 @@ class ServerFacts(msgspec.Struct, frozen=True):
     maxmemory_policy: str
     #: connections it takes; None: it doesn't say
     max_clients: int | None = None
+    #: connections it has now; None: it doesn't say
+    clients: int | None = None
 
     @property
     def most_agents(self) -> int | None:
@@ -74,7 +76,16 @@ async def read_server_facts(store: Store) -> ServerFacts:
         version=str(valkey or server["redis_version"]),
         maxmemory_policy=str(memory.get("maxmemory_policy", POLICY)),
         max_clients=int(clients["maxclients"]) if "maxclients" in clients else None,
+        clients=int(clients["connected_clients"]) if "connected_clients" in clients else None,
     )
+
+
+async def read_clock_ms(store: Store) -> int:
+    """The server's clock, in ms UTC; of a Cluster, one node's. Raises: Unavailable."""
+    anyone = {"target_nodes": "random"} if store.is_cluster else {}
+    async with translated():
+        seconds, microseconds = await store.client.execute_command("TIME", **anyone)
+    return int(seconds) * 1000 + int(microseconds) // 1000
 
 
 async def _info(store: Store, section: str) -> dict[str, Any]:

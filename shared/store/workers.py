@@ -5,14 +5,16 @@ Every call may be repeated when its answer was lost: the second one says the sam
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from enum import Enum, IntEnum, StrEnum
-from typing import Any, Literal
+from enum import IntEnum
+from typing import Any
 
 import msgspec
 
 from shared.errors import Bug, Conflict, Invalid
 from shared.store.connection import Store, close_client, translated
 from shared.store.keys import agent_wake_key, pool_of
+from shared.store.wakes import LONGEST_WAIT_S, SIGNALS_PER_WAIT, notice_of
+from shared.wire.answers import UNREGISTERED, Answer, Finish, Finished, Notice, Signal
 from shared.wire.compiled import compile_worker
 from shared.wire.fault import InvalidDocument
 from shared.wire.states import FailureClass
@@ -20,30 +22,10 @@ from shared.wire.worker import AgentFacts, Claimed, Heartbeat, HeartbeatAnswer, 
 
 __all__ = ["UNREGISTERED", "Answer", "Finish", "Finished", "Notice", "Park", "Signal", "Workers"]
 
-#: a wait is asked anew after this, so that a dead connection is noticed, in seconds
-LONGEST_WAIT_S = 30.0
-
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 #: workers that claim in one call
 CLAIMS_PER_CALL = 32
-
-#: the first word of an element that is a job: leased to the worker, who must be heard of within a second
-RUN = b"run"
-
-#: signals taken from a wake list at once
-SIGNALS_PER_WAIT = 100
-
-
-class Finish(StrEnum):
-    """The store's word on a finishing call."""
-
-    #: accepted; the job has moved on
-    OK = "OK"
-    #: the fence is no longer the job's: nothing changed, throw the work away
-    STALE = "STALE"
-    #: accepted, and the worker is suspended for the job's service
-    SUSPENDED = "SUSPENDED"
 
 
 class Park(IntEnum):
@@ -55,42 +37,6 @@ class Park(IntEnum):
     TOLD = 1
     #: it is handed the job when there is one: leased to it already; a job that is too long to be sent is told
     HANDED = 2
-
-
-class Signal(StrEnum):
-    """Why an agent's wait ended early: the first word of the list's element, an id may follow."""
-
-    #: a job waits that the worker can take: claim
-    JOB = "job"
-    #: a cancel was requested for a job that it holds: heartbeat now
-    CANCEL = "cancel"
-    #: a command waits: heartbeat now
-    COMMAND = "command"
-
-
-class Unregistered(Enum):
-    """A claim's answer to a worker that the store doesn't know (any more): register and ask again."""
-
-    UNREGISTERED = "UNREGISTERED"
-
-
-UNREGISTERED = Unregistered.UNREGISTERED
-
-#: what an agent that waits is told: (pool, signal, about whom), or the job it is handed
-Notice = tuple[str, Signal, str] | Claimed
-
-#: what a claim can be answered: a job, nothing, or `UNREGISTERED`
-Answer = Claimed | None | Literal[Unregistered.UNREGISTERED]
-
-
-class Finished(msgspec.Struct, frozen=True, array_like=True):
-    """A completed job on its way to the store."""
-
-    job_id: str
-    fence: int
-    worker_id: str
-    #: JSON text of `JobResult`, at most 256 KiB
-    result: str
 
 
 class Workers:
@@ -167,7 +113,7 @@ class Workers:
         wait_s = min(timeout_s, LONGEST_WAIT_S)
         async with translated():
             answer = await client.execute_command("BLMPOP", wait_s, len(keys), *keys, "LEFT", "COUNT", SIGNALS_PER_WAIT)
-        return [] if answer is None else [_notice(pool_of(answer[0].decode()), text) for text in answer[1]]
+        return [] if answer is None else [notice_of(pool_of(answer[0].decode()), text) for text in answer[1]]
 
     async def heartbeat(self, pool: str, beat: Heartbeat) -> HeartbeatAnswer:
         """Extend the leases of all held jobs, deliver progress, learn of cancels and commands."""
@@ -278,41 +224,6 @@ def _claimed(pool: str, worker_id: str, answer: Sequence[Any]) -> Claimed:
         lease_ms=int(lease_ms),
         spec=msgspec.json.decode(spec, type=dict),
         payload=payload,
-    )
-
-
-class _Handed(msgspec.Struct, frozen=True, array_like=True):
-    """A job as it comes with the wake."""
-
-    worker_id: str
-    job_id: str
-    fence: int
-    attempt: int
-    lease_ms: int
-    spec: str
-    payload: str
-
-
-_handed = msgspec.msgpack.Decoder(_Handed).decode
-
-
-def _notice(pool: str, signal: bytes) -> Notice:
-    word, _, about = signal.partition(b" ")
-    if word == RUN:
-        return _job_of(pool, _handed(about))
-    return pool, Signal(word.decode()), about.decode().partition(" ")[0]
-
-
-def _job_of(pool: str, handed: _Handed) -> Claimed:
-    return Claimed(
-        job_id=handed.job_id,
-        pool=pool,
-        worker_id=handed.worker_id,
-        fence=handed.fence,
-        attempt=handed.attempt,
-        lease_ms=handed.lease_ms,
-        spec=msgspec.json.decode(handed.spec, type=dict),
-        payload=handed.payload.encode(),
     )
 
 

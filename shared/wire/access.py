@@ -7,7 +7,7 @@ from enum import StrEnum
 
 import msgspec
 
-__all__ = ["AGENT_SCOPES", "Credential", "Principal", "Scope"]
+__all__ = ["AGENT_SCOPES", "Credential", "Principal", "Scope", "Transport"]
 
 
 class Scope(StrEnum):
@@ -31,10 +31,21 @@ class Scope(StrEnum):
     INPUTS_READ = "inputs:read"
     #: an agent's: upload the outputs of jobs it holds
     OUTPUTS_WRITE = "outputs:write"
+    #: an agent's: keep a link to the hub, and ask the broker over it
+    LINK = "link"
+
+
+class Transport(StrEnum):
+    """How an agent reaches the broker."""
+
+    #: it speaks with the store itself, and over its link where that fails
+    DIRECT = "direct"
+    #: over its link alone; it is told no address of the store
+    LINK = "link"
 
 
 #: rights of an agent's identity, and of nothing else
-AGENT_SCOPES = frozenset({Scope.INPUTS_READ, Scope.OUTPUTS_WRITE})
+AGENT_SCOPES = frozenset({Scope.INPUTS_READ, Scope.OUTPUTS_WRITE, Scope.LINK})
 
 
 class Principal(msgspec.Struct, frozen=True):
@@ -55,6 +66,8 @@ class Principal(msgspec.Struct, frozen=True):
     customer_id: str | None = None
     #: requests a minute; None: no limit
     rate_per_minute: int | None = None
+    #: it is found again by this: `key <digest>`, `session <digest>`, `root`; '' where nobody asks again
+    found_by: str = ""
 
     def allows(self, *any_of: Scope) -> bool:
         """Has it one of these scopes?"""

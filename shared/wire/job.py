@@ -7,9 +7,22 @@ from msgspec import Meta
 
 from shared.wire.states import Isolation
 
-__all__ = ["Backoff", "JobInput", "JobRequest", "JobResult", "Output", "Preference", "Progress", "Workflow"]
+__all__ = [
+    "PREVIEW_LIMIT_BYTES",
+    "Backoff",
+    "JobInput",
+    "JobRequest",
+    "JobResult",
+    "Output",
+    "Preference",
+    "Progress",
+    "Workflow",
+]
 
 Seconds = Annotated[float, Meta(ge=0, le=31_536_000)]
+
+#: a larger picture doesn't travel with progress, in bytes
+PREVIEW_LIMIT_BYTES = 16 << 10
 
 
 class Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -100,6 +113,8 @@ class Progress(msgspec.Struct, frozen=True, omit_defaults=True):
     #: steps done and in all, where the service counts
     step: int | None = None
     steps: int | None = None
+    #: a small picture of what is being made, `data:image/jpeg;base64,...`; of a single job only, never in events
+    preview: str | None = None
 
 
 class Output(msgspec.Struct, frozen=True, omit_defaults=True):

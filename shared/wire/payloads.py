@@ -9,7 +9,7 @@ It knows shapes, not servers: whether a node or a model exists is for the worker
 
 import difflib
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
@@ -218,10 +218,23 @@ def _check_node(graph: dict[str, Any], node: Any, at: str) -> None:
 
 
 def _check_inputs_are_used(graph: dict[str, Any], input_names: Collection[str], base: str) -> None:
-    values = {value for node in graph.values() for value in node["inputs"].values() if isinstance(value, str)}
+    values = {text for node in graph.values() for text in _texts(node["inputs"])}
     for name in input_names:
         if name not in values:
             raise _fault(base, f"no node refers to the input '{name}': set a node's field to exactly this name")
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """All texts in a value, however deep, but for ids of links."""
+    left = [value]
+    while left:
+        one = left.pop()
+        if isinstance(one, str):
+            yield one
+        elif isinstance(one, dict):
+            left.extend(one.values())
+        elif isinstance(one, list) and not _is_link(one):
+            left.extend(one)
 
 
 def _is_link(value: Any) -> bool:

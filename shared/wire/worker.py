@@ -80,7 +80,11 @@ class Heartbeat(msgspec.Struct, frozen=True):
 
 
 class JobVerdict(msgspec.Struct, frozen=True):
-    """What the store says of one held job: `ok`, `cancel` (stop it, then answer) or `lost` (no longer yours)."""
+    """What the store says of one held job.
+
+    `ok`, `watched` (and somebody watches the progress that was told), `cancel` (stop it, then answer) or `lost` (no
+    longer yours). A word that isn't known means `ok`.
+    """
 
     job_id: str
     fence: int

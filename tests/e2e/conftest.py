@@ -9,9 +9,15 @@ from tests.support.processes import AgentProcess, HubApi, HubProcess
 
 
 @pytest.fixture
-async def hub(tmp_path: Path) -> AsyncIterator[HubProcess]:
+def transport() -> str:
+    """How agents reach the broker, unless a test says otherwise."""
+    return "direct"
+
+
+@pytest.fixture
+async def hub(tmp_path: Path, transport: str) -> AsyncIterator[HubProcess]:
     """A hub with an embedded store and leases of 5 s."""
-    hub = HubProcess(tmp_path / "hub")
+    hub = HubProcess(tmp_path / "hub", transport)
     try:
         yield await hub.start()
     finally:

@@ -1,6 +1,6 @@
 """A GPU that is lost under a running agent, a driver that can't be asked, and the way back: real hub, agent, pynvml."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +23,11 @@ def nvml(tmp_path: Path) -> FakeNvml:
 
 
 class Rig:
-    """An agent with two GPUs and a ComfyUI."""
+    """An agent with two GPUs and a ComfyUI for each."""
 
-    def __init__(self, api: HubApi, comfy: ComfyStandin, nvml: FakeNvml, process: AgentProcess) -> None:
+    def __init__(self, api: HubApi, comfys: Sequence[ComfyStandin], nvml: FakeNvml, process: AgentProcess) -> None:
         self.api = api
-        self.comfy = comfy
+        self.comfys = comfys
         self.nvml = nvml
         self.process = process
 
@@ -56,21 +56,28 @@ class Rig:
         return await wait_until(told, SLACK_S, "figures of the GPUs")
 
     async def running_job(self) -> dict[str, Any]:
-        self.comfy.held = True
+        for comfy in self.comfys:
+            comfy.held = True
         job = await self.api.submit("comfyui", payload={"prompt": graph("success")})
         await self.api.until(job["id"], "active")
-        await wait_until(lambda: self.comfy.queue, 20, "the prompt runs")
+        await wait_until(lambda: any(comfy.queue for comfy in self.comfys), 20, "the prompt runs")
         return await self.api.job(job["id"])
+
+    def release(self) -> None:
+        """The prompts end."""
+        for comfy in self.comfys:
+            comfy.held = False
+            comfy.release()
 
 
 @pytest.fixture
 async def rig(api: HubApi, agent: Callable[..., AgentProcess], nvml: FakeNvml) -> AsyncIterator[Rig]:
-    comfy = ComfyStandin()
+    comfys = ComfyStandin(), ComfyStandin()
     nvml.says(count=2)
-    async with serving(comfy) as url:
-        process = agent("rig", SERVICES="comfyui", COMFYUI_URL=url, GPU_COUNT="2", **nvml.variables)
+    async with serving(comfys[0]) as first, serving(comfys[1]) as second:
+        process = agent("rig", SERVICES="comfyui", COMFYUI_URL=f"{first},{second}", GPU_COUNT="2", **nvml.variables)
         await api.until_workers(2)
-        rig = Rig(api, comfy, nvml, process)
+        rig = Rig(api, comfys, nvml, process)
         await rig.until_services({"rig-0": ["comfyui"], "rig-1": ["comfyui"]}, SLACK_S)
         yield rig
 
@@ -88,8 +95,7 @@ async def test_the_job_on_a_lost_gpu_runs_again_on_the_other_and_the_gpu_comes_b
         return str((await rig.api.job(job["id"]))["worker_id"]) == other
 
     await wait_until(elsewhere, SLACK_S, "the job runs on the other GPU")
-    rig.comfy.held = False
-    rig.comfy.release()
+    rig.release()
     done = await rig.api.until(job["id"], "completed")
     assert done["attempts"] == 2
     said = [entry for entry in done["history"] if "GPU lost: NVML: GPU is lost (error 15)" in str(entry)]
@@ -109,8 +115,7 @@ async def test_a_driver_that_can_not_be_asked_withdraws_the_gpus_and_ends_no_job
     await rig.until_services({"rig-0": [], "rig-1": []})
     reason = (await rig.worker("rig-0"))["suspended"]["comfyui"]
     assert reason == "its GPU can't be used: NVML: Unknown Error (error 999)"
-    rig.comfy.held = False
-    rig.comfy.release()
+    rig.release()
     done = await rig.api.until(job["id"], "completed")
     assert done["attempts"] == 1
     rig.nvml.says(count=2)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.processes import AgentProcess, HubApi, HubProcess
+from tests.support.processes import BOTH_TRANSPORTS, AgentProcess, HubApi, HubProcess
 from tests.support.waiting import wait_until
 
 StartAgent = Callable[..., AgentProcess]
@@ -17,11 +17,12 @@ def late_writes(agent: AgentProcess) -> list[dict[str, Any]]:
     return [line for line in agent.program.events("job.lost") if "run_ms" in line]
 
 
+@BOTH_TRANSPORTS
 async def test_a_job_outlives_a_killed_hub(hub: HubProcess, api: HubApi, agent: StartAgent) -> None:
     worker = agent("one")
     await api.until_workers(1)
     job = await api.submit(payload={"duration_s": 3, "steps": 6, "outputs": [{"name": "a.bin", "bytes": 1000}]})
-    await api.until(job["id"], "active")
+    await api.until_confirmed(job["id"])
     store = hub.store_pid()
 
     await hub.program.kill()
@@ -48,17 +49,19 @@ async def test_a_job_without_files_completes_while_the_hub_is_dead(
     assert await api.state(job["id"]) == "completed"
 
 
+@BOTH_TRANSPORTS
 async def test_a_killed_agents_job_runs_again_elsewhere(api: HubApi, agent: StartAgent) -> None:
     first = agent("first")
     await api.until_workers(1)
-    job = await api.submit(payload={"duration_s": 2})
-    await api.until(job["id"], "active")
+    job = await api.submit(payload={"duration_s": 2, "steps": 20})
+    await api.until_confirmed(job["id"])
     await first.program.kill()
     agent("second")
     done = await api.until(job["id"], "completed", timeout_s=40)
     assert (done["worker_id"], done["fence"], done["attempts"]) == ("second", 2, 2)
 
 
+@BOTH_TRANSPORTS
 async def test_the_late_writes_of_a_stopped_agent_are_refused(hub: HubProcess, api: HubApi, agent: StartAgent) -> None:
     """SIGSTOP is the network gone and come back. Stopped with its work done and its file not yet delivered (the hub is
     away), the agent wakes up after its lease and still wants to finish: the store answers STALE."""
@@ -86,6 +89,7 @@ async def test_the_late_writes_of_a_stopped_agent_are_refused(hub: HubProcess, a
     assert events.count("completed") == 1
 
 
+@BOTH_TRANSPORTS
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_draining_agent_finishes_its_job_and_takes_no_more(
     api: HubApi, agent: StartAgent, number: signal.Signals
@@ -101,6 +105,7 @@ async def test_a_draining_agent_finishes_its_job_and_takes_no_more(
     assert await api.state(waiting["id"]) == "pending"
 
 
+@BOTH_TRANSPORTS
 async def test_an_agent_over_its_drain_deadline_gives_the_job_back(api: HubApi, agent: StartAgent) -> None:
     worker = agent("one", AGENT_DRAIN_TIMEOUT_S="1")
     await api.until_workers(1)
@@ -111,6 +116,7 @@ async def test_an_agent_over_its_drain_deadline_gives_the_job_back(api: HubApi, 
     assert (given_back["state"], given_back["attempts"]) == ("pending", 0)
 
 
+@BOTH_TRANSPORTS
 async def test_a_cancel_reaches_a_running_job(api: HubApi, agent: StartAgent) -> None:
     agent("one")
     await api.until_workers(1)

@@ -40,10 +40,7 @@ class Person:
 
     def looks_at_services_every(self, interval_s: float) -> None:
         """Shorten the agent's patience, in every program this person starts."""
-        hook = self.home / "hook"
-        hook.mkdir()
-        (hook / "sitecustomize.py").write_text(f"import agent.loop\nagent.loop.PROBE_INTERVAL_S = {interval_s}\n")
-        self.environ["PYTHONPATH"] = f"{hook}{os.pathsep}{ROOT}"
+        self.environ["PROBE_INTERVAL_S"] = str(interval_s)
 
     def up(self, *options: str) -> "subprocess.Popen[str]":
         """Start `muster up`; its output goes to a file."""

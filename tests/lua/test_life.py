@@ -1,10 +1,15 @@
 """The life of a job, verb by verb."""
 
+import base64
+from typing import Any
+
 import msgspec
 import pytest
 
 from shared.errors import Conflict, Invalid, NotFound
+from shared.store.job_pages import JobFilter
 from shared.store.workers import Finish
+from shared.wire.job import Progress
 from shared.wire.states import FailureClass, JobState
 from tests.support.broker import POOL, Broker
 
@@ -292,6 +297,36 @@ async def test_progress_is_shown_while_the_job_runs(broker: Broker) -> None:
     await broker.beat([claimed], progress=b'{"value":0.25,"message":"step 1","step":1,"steps":4}')
     progress = (await broker.jobs.get(job_id)).progress
     assert msgspec.to_builtins(progress) == {"value": 0.25, "message": "step 1", "step": 1, "steps": 4}
+
+
+PICTURE = "data:image/jpeg;base64," + base64.b64encode(b"\xff\xd8\xff" + 16_000 * b"x").decode()
+
+
+async def test_a_picture_of_the_progress_is_seen_on_the_job_alone(broker: Broker) -> None:
+    await broker.join()
+    job_id = await broker.submit()
+    claimed = await broker.must_claim()
+    news = {"value": 0.25, "message": "step 1 / ü", "step": 1, "steps": 4}
+    await broker.beat([claimed], progress=msgspec.json.encode({**news, "preview": PICTURE}))
+    assert msgspec.to_builtins((await broker.jobs.get(job_id)).progress) == {**news, "preview": PICTURE}
+    (listed,) = (await broker.jobs.list(POOL, JobFilter(), cursor=None, limit=10)).items
+    assert msgspec.to_builtins(listed.progress) == news
+    (told,) = [event for event in await broker.events.after(POOL, "0-0", limit=100) if event.type == "job.progress"]
+    assert told.data == news
+    await broker.beat([claimed], progress=b'{"value":0.5}')
+    assert (await broker.jobs.get(job_id)).progress == Progress(value=0.5)
+
+
+@pytest.mark.parametrize(
+    "preview",
+    ["http://evil/x.png", "data:text/html;base64,AAAA", 'data:image/png;base64,A"', PICTURE * 2, 5, ["x"], ""],
+)
+async def test_what_is_no_small_picture_is_left_out_of_the_progress(broker: Broker, preview: Any) -> None:
+    await broker.join()
+    job_id = await broker.submit()
+    claimed = await broker.must_claim()
+    await broker.beat([claimed], progress=msgspec.json.encode({"value": 0.25, "preview": preview}))
+    assert (await broker.jobs.get(job_id)).progress == Progress(value=0.25)
 
 
 async def test_a_conflict_behind_the_first_chunk_of_a_batch_stores_nothing(broker: Broker) -> None:

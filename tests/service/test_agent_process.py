@@ -1,5 +1,6 @@
 """The agent's command line as a process: exit codes, one agent per state folder, signals."""
 
+import asyncio
 import json
 import os
 import signal
@@ -14,6 +15,7 @@ import pytest
 
 from agent.identity import Identity, save_identity
 from shared import __version__
+from tests.support.comfyui_standin import ComfyStandin, serving
 from tests.support.stores import free_port
 from tests.support.waiting import wait_until
 
@@ -101,7 +103,30 @@ def test_detect_shows_what_would_be_registered(tmp_path: Path) -> None:
     assert (worker["capability"]["services"], worker["capability"]["ram_gb"]) == (["simulation"], 7.5)
     text = agent(tmp_path, "detect", "--services", "simulation", "--worker-id", "box").stdout
     assert text.startswith("worker box\n")
-    assert 'services: ["simulation"]' in text
+    assert "\n  service simulation\n" in text
+
+
+async def test_detect_shows_each_worker_with_its_instances_and_models_and_no_secret(tmp_path: Path) -> None:
+    file = tmp_path / "agent.toml"
+    comfy = ComfyStandin(checkpoints=["a.safetensors"])
+    async with serving(comfy) as url:
+        host = url.removeprefix("http://")
+        file.write_text(
+            'services = ["simulation"]\n'
+            f'[[worker]]\ngpus = []\nservices = ["comfyui"]\nurls = {{ comfyui = "http://ann:s3cret@{host}" }}\n'
+            "[[worker]]\ngpus = []\nslots = 2\n"
+        )
+        arguments = ["detect", "--config", str(file), "--worker-id", "rig"]
+        text = (await asyncio.to_thread(agent, tmp_path, *arguments)).stdout
+        found = json.loads((await asyncio.to_thread(agent, tmp_path, *arguments, "--json")).stdout)
+    line = f"  service comfyui at {url}: 2 model(s) (a.safetensors, style.safetensors), 2 node(s)"
+    assert line in text.splitlines()
+    assert [(one["worker_id"], one["servers"]) for one in found["workers"]] == [
+        ("rig-0", {"comfyui": url}),
+        ("rig-1.0", {}),
+        ("rig-1.1", {}),
+    ]
+    assert "s3cret" not in text + json.dumps(found)
 
 
 def test_flags_win_over_the_environment_and_that_over_the_file(tmp_path: Path) -> None:

@@ -65,6 +65,21 @@ async def test_a_suspended_worker_says_so_and_comes_back_by_itself(around: Surro
     assert sum(line["event"] == "job.finished" for line in logs) == 2
 
 
+async def test_a_service_that_goes_down_with_a_job_is_withdrawn_at_once(around: Surroundings) -> None:
+    service = Sick()
+    async with around.agent(connectors=[service], probe_interval_s=300.0):
+        await around.until(lambda: around.broker.workers, "the agent is registered")
+        began_s, service.healthy = around.time.monotonic_s(), False
+        job = around.broker.submit()
+        await around.until(lambda: job.state == "failed", "the job fails")
+        await around.until(lambda: around.broker.workers["box"].suspended, "the service is withdrawn")
+        assert around.time.monotonic_s() - began_s < 60
+        assert around.broker.workers["box"].suspended == {"simulation": "it is off"}
+        service.healthy, service.fault = True, None
+        await around.until(lambda: not around.broker.workers["box"].suspended, "it is back")
+        assert around.time.monotonic_s() - began_s > 250, "by the regular look"
+
+
 async def test_it_does_not_come_back_while_its_service_is_off(around: Surroundings) -> None:
     service = Sick()
     around.broker.suspends = True

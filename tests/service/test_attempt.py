@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,12 @@ from structlog.testing import capture_logs
 
 from agent.attempt import Attempts
 from agent.connectors.base import Assignment, Finished, NotAdopted, OutputFile, Report, ServiceFault, ServiceState
+from agent.customers import Customers
 from agent.events import AttemptKey, ProgressMade, ServiceEnded
 from agent.hub_files import HubFiles
 from agent.inputs import Inputs
 from agent.journal import Journal
+from agent.outcome import Outcome
 from agent.spool import Spool
 from shared.wire.job import Progress
 from shared.wire.states import FailureClass
@@ -72,8 +74,9 @@ class Stage:
     def attempts(self) -> Attempts:
         dice = random.Random(7).random
         return Attempts(
-            connectors={"simulation": self.service},
+            find=lambda _, service: self.service if service == "simulation" else None,
             environments={"a": {"CUDA_VISIBLE_DEVICES": "GPU-1"}},
+            customers=Customers(list),
             inputs=Inputs(HubFiles(self.connection), self.web, sleep=self.time.sleep, dice=dice),
             journal=self.journal,
             spool=self.spool,
@@ -199,6 +202,25 @@ async def test_a_disk_that_takes_nothing_leaves_no_outcome(stage: Stage, monkeyp
     monkeypatch.setattr("agent.spool.write_private", full)
     assert await stage.run() is None
     assert stage.spool.unfinished() == []
+
+
+async def test_a_job_that_filled_the_disk_fails_because_what_it_left_is_removed_first(stage: Stage) -> None:
+    keep = stage.spool.keep
+
+    def keep_on_a_full_disk(outcome: Outcome, outputs: Sequence[OutputFile] = ()) -> Outcome:
+        if any((stage.folder / "work").rglob("huge")):
+            raise OSError(28, "No space left on device")
+        return keep(outcome, outputs)
+
+    def work(assignment: Assignment, _: Report) -> Finished:
+        (assignment.output_dir / "huge").write_bytes(b"x")
+        raise OSError(28, "No space left on device")
+
+    stage.spool.keep = keep_on_a_full_disk  # type: ignore[method-assign]
+    stage.service.work = work
+    outcome = await stage.run()
+    assert outcome.failure_class is FailureClass.SERVICE
+    assert stage.spool.unfinished() == [outcome]
 
 
 async def test_an_aborted_attempt_leaves_nothing(stage: Stage) -> None:

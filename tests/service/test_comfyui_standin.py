@@ -2,12 +2,12 @@
 
 import asyncio
 import contextlib
+import json
 import socket
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import httpx2
 import pytest
 
 from agent.connectors.base import Assignment, Finished, ServiceFault
@@ -43,7 +43,7 @@ def job(tmp_path: Path) -> Assignment:
 
 @contextlib.asynccontextmanager
 async def _connected(url: str, times: ComfyTimes = SHORT_TIMES) -> AsyncIterator[ComfyConnector]:
-    connector = ComfyConnector(url, times)
+    connector = ComfyConnector(url, times=times)
     try:
         yield connector
     finally:
@@ -78,7 +78,18 @@ async def test_pictures_come_back_and_the_history_is_forgotten(
 ) -> None:
     finished = await connector.run(job, _ignore)
     assert _png_size(_only_picture(finished)) == (64, 48)
+    assert standin.history
+    await connector.probe()
     assert standin.history == {}
+
+
+async def test_the_history_stays_for_a_while_for_an_agent_that_is_killed_now(
+    url: str, standin: ComfyStandin, job: Assignment
+) -> None:
+    async with _connected(url, replace(SHORT_TIMES, history_s=60)) as connector:
+        await connector.run(job, _ignore)
+        await connector.probe()
+    assert standin.history
 
 
 async def test_the_prompt_gets_a_canonical_id_a_client_and_its_own_output_folder(
@@ -114,6 +125,22 @@ async def test_progress_covers_the_graph_and_never_goes_back(
     values = [progress.value or 0 for progress in heard]
     assert values == sorted(values)
     assert any(0 < value < 1 for value in values)
+
+
+async def test_pictures_of_this_prompt_are_reported_and_no_others(
+    connector: ComfyConnector, standin: ComfyStandin, tmp_path: Path
+) -> None:
+    standin.scenario, standin.held = "interrupted", True
+    for prompt_id, picture in (("another", b"\xff\xd8\xffother"), ("<prompt_id>", b"\xff\xd8\xffmine")):
+        facts = json.dumps({"prompt_id": prompt_id, "node_id": "2"})
+        standin.pictures.append((facts, picture))
+    heard: list[Progress] = []
+    job = assignment(graph("interrupted"), tmp_path)
+    running = asyncio.create_task(connector.run(job, heard.append))
+    await wait_until(lambda: heard and heard[-1].preview, 5, "the picture is reported")
+    standin.release()
+    await asyncio.gather(running, return_exceptions=True)
+    assert {news.preview for news in heard} - {None} == {"data:image/jpeg;base64,/9j/bWluZQ=="}
 
 
 async def test_texts_come_back_as_values(connector: ComfyConnector, standin: ComfyStandin, tmp_path: Path) -> None:
@@ -218,27 +245,12 @@ async def test_a_lost_answer_to_the_prompt_does_not_send_it_twice(
     assert len(standin.sent) == 1
 
 
-async def test_a_prompt_of_this_attempt_that_already_runs_is_taken_over(
-    connector: ComfyConnector, standin: ComfyStandin, url: str, job: Assignment
-) -> None:
-    await connector.run(job, _ignore)
-    standin.held = True
-    async with httpx2.AsyncClient(trust_env=False) as another_agent:
-        await another_agent.post(f"{url}/prompt", json=standin.sent[0])
-    running = asyncio.create_task(connector.run(job, _ignore))
-    before = len(standin.calls)
-    await wait_until(lambda: len(standin.calls) > before + 3, 5, "the prompt is watched")
-    standin.release()
-    assert (await running).outputs
-    assert len(standin.sent) == 2
-
-
 async def test_a_server_that_breaks_off_every_answer_is_a_network_fault(
     connector: ComfyConnector, standin: ComfyStandin, job: Assignment
 ) -> None:
     standin.hangs_up = {"/": 10_000}
     assert (await _fault(connector, job)).failure_class is FailureClass.NETWORK
-    assert standin.sent == []
+    assert len(standin.sent) == 1
 
 
 async def test_an_output_that_vanished_is_no_success(

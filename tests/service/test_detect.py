@@ -7,7 +7,8 @@ import pytest
 
 from agent.config import AgentConfig
 from agent.connectors.base import ServiceState
-from agent.detect import detect, workers_of
+from agent.detect import detect
+from tests.support.crews import workers_of
 
 #: a child that says "no driver here"
 NO_NVML = [sys.executable, "-c", """print('{"fault": "none here", "absent": true}')"""]

@@ -14,12 +14,12 @@ from agent.config import AgentConfig
 from agent.connectors.base import Assignment, NotAdopted, ServiceFault
 from agent.connectors.http import HttpConnector
 from agent.http_settings import HttpService
-from agent.services import connectors_of
 from shared.config import load
 from shared.errors import Misconfigured
 from shared.wire.job import Progress
 from shared.wire.states import FailureClass
 from tests.support.asgi_server import served
+from tests.support.crews import connectors_of
 from tests.support.http_standin import HttpStandin
 from tests.support.stores import free_port
 from tests.support.waiting import wait_until
@@ -459,7 +459,7 @@ poll_url = "http://127.0.0.1:9/jobs/{id}"
 async def test_an_agent_has_as_many_as_its_file_has_tables_each_under_its_word(tmp_path: Path) -> None:
     (tmp_path / "agent.toml").write_text('services = ["mesh", "upscale"]\n' + TABLES)
     config = load(AgentConfig, environ={}, file=tmp_path / "agent.toml")
-    connectors = connectors_of(config, {})
+    connectors = connectors_of(config)
     assert [connector.service for connector in connectors] == ["mesh", "upscale"]
     for connector in connectors:
         await connector.close()
@@ -494,4 +494,4 @@ def test_a_table_that_makes_no_sense_is_refused(tmp_path: Path, line: str, words
 @pytest.mark.parametrize(("words", "why"), [(["comfyui"], "built in"), (["a", "a"], "one .* table per service")])
 def test_a_word_is_there_once(words: list[str], why: str) -> None:
     with pytest.raises(Misconfigured, match=why):
-        connectors_of(AgentConfig(http=[HttpService(service=word, url="http://x") for word in words]), {})
+        connectors_of(AgentConfig(http=[HttpService(service=word, url="http://x") for word in words]))

@@ -166,8 +166,8 @@ class FailingEvents:
         self.found: asyncio.Queue[Event] = asyncio.Queue()
         self.failures = 0
 
-    async def last_id(self, _: str) -> str:
-        return "0-0"
+    async def recent(self, _: str, __: int) -> list[Event]:
+        return []
 
     async def after(self, _: str, __: str, **___: int) -> list[Event]:
         return []
@@ -196,5 +196,5 @@ async def test_feed_outlives_an_outage() -> None:
         events.found.put_nowait(Event(id="2-0", type="job.claimed", at_ms=2))
         async with asyncio.timeout(TIMEOUT_S):
             batches = feed.follow("default", "0-0", idle_s=TIMEOUT_S)
-            assert [event.id for event in await anext(batches)] == ["2-0"]
+            assert [event.id for event in (await anext(batches)).events] == ["2-0"]
             await batches.aclose()

@@ -54,7 +54,7 @@ BAD_BODIES: dict[str, tuple[Any, int, str, str | None]] = {
     ),
     "timeout over the cap": (job_of(timeout_s=1801), 400, "timeout_over_limit", "/timeout_s"),
     "depends_on": (job_of(depends_on=["default-1"]), 400, "unknown_dependency", "/depends_on"),
-    "webhook": (job_of(webhook="https://x.example"), 400, "not_supported_yet", "/webhook"),
+    "webhook": (job_of(webhook="https://a:b@x.example"), 400, "invalid_webhook", "/webhook"),
     "isolation alone": (job_of(isolation="strict"), 400, "invalid_field", "/isolation"),
     "one bad in a batch": ({"jobs": [job_of(), job_of(), job_of("nope")]}, 400, "unknown_service", "/jobs/2/service"),
     "bad late in a batch": (

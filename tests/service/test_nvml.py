@@ -9,10 +9,12 @@ import pytest
 
 from agent.config import AgentConfig
 from agent.connectors.base import ServiceState
-from agent.detect import detect, worker_environment, workers_of
+from agent.detect import detect
 from agent.probes.gpu import GpuReading
 from agent.probes.gpu_nvml import read_nvml
+from agent.workers import worker_environment
 from shared.wire.capability import check_identity, flatten
+from tests.support.crews import workers_of
 from tests.support.fake_nvml import FakeNvml, build_fake_nvml
 from tests.support.waiting import wait_until
 
@@ -183,7 +185,7 @@ async def test_two_gpus_make_two_workers_that_see_one_gpu_each(nvml: FakeNvml, b
     assert [worker.worker_id for worker in workers] == ["rig-0", "rig-1"]
     assert [worker.identity["gpu.uuid"] for worker in workers] == ["GPU-fake-0", "GPU-fake-1"]
     assert [worker.capability["gpu"]["memory_gb"] for worker in workers] == [24.0, 24.0]
-    assert [worker_environment(gpu) for gpu in machine.gpus] == [
+    assert [worker_environment([gpu]) for gpu in machine.gpus] == [
         {"CUDA_VISIBLE_DEVICES": "GPU-fake-0"},
         {"CUDA_VISIBLE_DEVICES": "GPU-fake-1"},
     ]

@@ -13,10 +13,10 @@ from agent.connectors import plugins as plugins_module
 from agent.connectors.base import Assignment, Connector, NotAdopted, ServiceFault
 from agent.connectors.plugins import PluginSettings, plugins
 from agent.connectors.registry import BUILT_IN
-from agent.services import connectors_of
 from shared.errors import Misconfigured
 from shared.wire.job import Progress
 from shared.wire.states import FailureClass
+from tests.support.crews import connectors_of
 from tests.support.running_agent import Surroundings
 
 PAGE = Path(__file__).parents[2] / "docs" / "connectors.md"
@@ -100,7 +100,7 @@ def test_files_are_looked_for_when_no_service_is_named(folder: Path) -> None:
     (folder / "echo.py").write_text(MINIMAL)
     (folder / "_draft.py").write_text("raise RuntimeError")
     (folder / "notes.txt").write_text("")
-    found = connectors_of(AgentConfig(connectors_dir=folder), {})
+    found = connectors_of(AgentConfig(connectors_dir=folder))
     assert [connector.service for connector in found] == sorted({*BUILT_IN, "echo"})
 
 
@@ -108,7 +108,7 @@ def test_the_folder_is_in_the_state_folder_unless_told(tmp_path: Path) -> None:
     folder = tmp_path / "connectors.d"
     folder.mkdir()
     (folder / "echo.py").write_text(MINIMAL)
-    (connector,) = connectors_of(AgentConfig(services=["echo"], state_dir=tmp_path), {})
+    (connector,) = connectors_of(AgentConfig(services=["echo"], state_dir=tmp_path))
     assert connector.service == "echo"
 
 

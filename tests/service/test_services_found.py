@@ -9,8 +9,8 @@ import pytest
 from agent.config import AgentConfig, CommandConfig
 from agent.connectors.base import Connector
 from agent.connectors.registry import BUILT_IN
-from agent.services import connectors_of
 from tests.support.comfyui_standin import ComfyStandin, serving
+from tests.support.crews import connectors_of
 from tests.support.running_agent import Surroundings
 from tests.support.stores import free_port
 
@@ -24,7 +24,7 @@ def port() -> int:
 @pytest.fixture
 async def connectors(port: int) -> AsyncIterator[list[Connector]]:
     """Those of an agent that was told nothing but where a ComfyUI would be."""
-    made = connectors_of(AgentConfig(comfyui_url=f"http://127.0.0.1:{port}"), {})
+    made = connectors_of(AgentConfig(comfyui_url=f"http://127.0.0.1:{port}"))
     yield made
     for connector in made:
         await connector.close()
@@ -49,12 +49,12 @@ async def test_only_the_simulation_is_there_until_a_comfyui_starts(
 
 
 async def test_named_services_are_the_only_ones() -> None:
-    named = connectors_of(AgentConfig(services=["command"]), {})
+    named = connectors_of(AgentConfig(services=["command"]))
     assert [connector.service for connector in named] == ["command"]
 
 
 async def test_every_service_is_looked_for_when_none_is_named() -> None:
-    found = connectors_of(AgentConfig(command=CommandConfig(allow=["sh"])), {})
+    found = connectors_of(AgentConfig(command=CommandConfig(allow=["sh"])))
     assert [connector.service for connector in found] == sorted(BUILT_IN)
     for connector in found:
         await connector.close()

@@ -144,6 +144,8 @@ class A1111Standin:
             case "/sdapi/v1/interrupt":
                 self._interrupt()
                 return 200, {}
+            case "/sdapi/v1/unload-checkpoint" | "/sdapi/v1/reload-checkpoint":
+                return 200, {}
         return NOT_FOUND
 
     def _step(self) -> float:

@@ -23,6 +23,9 @@ SHORT_TIMES = ComfyTimes(
     submit_grace_s=2,
     cancel_grace_s=1,
     cancel_poll_s=0.02,
+    preview_gap_s=0.1,
+    free_s=0.01,
+    history_s=0,
     survey_s=0,
 )
 
@@ -34,10 +37,17 @@ def assignment(
     job_id: str = "default-01JTEST",
     fence: int = 1,
     inputs: Mapping[str, Path] | None = None,
+    notes: list[str] | None = None,
 ) -> Assignment:
     payload = check_payload("comfyui", {"prompt": dict(graph)}, list(inputs or {}))
     output_dir = folder / f"{job_id}.{fence}"
     output_dir.mkdir(parents=True, exist_ok=True)
     return Assignment(
-        job_id=job_id, fence=fence, service="comfyui", payload=payload, inputs=inputs or {}, output_dir=output_dir
+        job_id=job_id,
+        fence=fence,
+        service="comfyui",
+        payload=payload,
+        inputs=inputs or {},
+        output_dir=output_dir,
+        note=(notes if notes is not None else []).append,
     )

@@ -10,6 +10,7 @@ import asyncio
 import base64
 import json
 import socket
+import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from urllib.parse import parse_qs
 
 import uvicorn
 
+from tests.support.certificate import Certificate
 from tests.support.waiting import wait_until
 
 RECORDINGS = Path(__file__).parent / "recordings"
@@ -82,6 +84,11 @@ class ComfyStandin:
     feed: str = "normal"
     #: the first so many sockets have the feed's fault, later ones are normal
     faulty_sockets: int = 10_000
+    #: header and value that every request and socket must have
+    login: tuple[str, str] | None = None
+    checkpoints: list[str] = field(default_factory=lambda: ["sd_xl_base_1.0.safetensors"])
+    #: metadata and content of pictures that follow the frames of the prompt; `<prompt_id>` is its id
+    pictures: list[tuple[str, bytes]] = field(default_factory=list)
     #: path beginning → status that is answered instead
     broken: dict[str, int] = field(default_factory=dict)
     #: path beginning → how many requests are worked on, but break off in the middle of their answer
@@ -129,6 +136,8 @@ class ComfyStandin:
 
     def _route(self, scope: dict[str, Any], body: bytes) -> tuple[int, Any]:
         method, path = scope["method"], scope["path"]
+        if not self._lets_in(scope):
+            return 401, b"who are you?"
         for beginning, status in self.broken.items():
             if path.startswith(beginning):
                 return status, b"500 Internal Server Error\n\nServer got itself in trouble"
@@ -142,6 +151,12 @@ class ComfyStandin:
             return self._view(parse_qs(scope["query_string"].decode()))
         return self._facts(path)
 
+    def _lets_in(self, scope: dict[str, Any]) -> bool:
+        if self.login is None:
+            return True
+        name, value = self.login
+        return (name.lower().encode(), value.encode()) in scope["headers"]
+
     def _hangs_up(self, path: str) -> bool:
         beginning = next((beginning for beginning in self.hangs_up if path.startswith(beginning)), None)
         if beginning is None or self.hangs_up[beginning] == 0:
@@ -154,7 +169,7 @@ class ComfyStandin:
             "/system_stats": {"system": {"comfyui_version": "0.3.75", "argv": ["main.py"]}, "devices": []},
             "/object_info": {"EmptyImage": {}, "SaveImage": {}},
             "/models": ["checkpoints", "configs", "loras", "custom_nodes"],
-            "/models/checkpoints": ["sd_xl_base_1.0.safetensors"],
+            "/models/checkpoints": self.checkpoints,
             "/models/loras": ["style.safetensors"],
         }
         return (200, facts[path]) if path in facts else (404, b"404: Not Found")
@@ -224,7 +239,7 @@ class ComfyStandin:
         self.sockets += 1
         fault = self.feed if self.sockets <= self.faulty_sockets else "normal"
         await receive()
-        if fault == "absent":
+        if fault == "absent" or not self._lets_in(scope):
             await send({"type": "websocket.close", "code": 1000})
             return
         await send({"type": "websocket.accept"})
@@ -248,6 +263,9 @@ class ComfyStandin:
                 if fault == "dropped":
                     await send({"type": "websocket.close", "code": 1012})
                     return
+            for metadata, content in self.pictures:
+                facts = metadata.replace("<prompt_id>", mine.prompt_id).encode()
+                await send({"type": "websocket.send", "bytes": struct.pack(">II", 4, len(facts)) + facts + content})
             await mine.changed.wait()
 
     def _of(self, client_id: str) -> Prompt | None:
@@ -277,8 +295,10 @@ async def _frame(send: Send, frame: Any) -> None:
 
 
 @asynccontextmanager
-async def serving(standin: ComfyStandin, port: int = 0) -> AsyncIterator[str]:
-    """The address under which the stand-in listens while the body runs; port 0: any."""
+async def serving(
+    standin: ComfyStandin, port: int = 0, *, certificate: Certificate | None = None
+) -> AsyncIterator[str]:
+    """The address under which the stand-in listens while the body runs; port 0: any. With a certificate by TLS."""
     listener = socket.create_server(("127.0.0.1", port))
     config = uvicorn.Config(
         standin,
@@ -286,12 +306,14 @@ async def serving(standin: ComfyStandin, port: int = 0) -> AsyncIterator[str]:
         lifespan="off",
         ws="websockets-sansio",
         timeout_graceful_shutdown=1,
+        ssl_certfile=certificate and certificate.cert,
+        ssl_keyfile=certificate and certificate.key,
     )
     server = uvicorn.Server(config)
     task = asyncio.create_task(server.serve(sockets=[listener]))
     try:
         await wait_until(lambda: server.started, 5, "the stand-in listens")
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        yield f"{'https' if certificate else 'http'}://127.0.0.1:{listener.getsockname()[1]}"
     finally:
         server.should_exit = True
         await task

@@ -13,24 +13,23 @@ import json
 import os
 import random
 import sys
-from collections.abc import Callable
+import traceback
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 from signal import SIGKILL
-from typing import Any
+from typing import Any, cast
 
 import httpx2
 
 from agent import run
 from agent.assembly import assemble
-from agent.bundle import Bundle
 from agent.config import AgentConfig
 from agent.connectors.base import Assignment, Finished, Report
 from agent.connectors.simulation import SimulationConnector
 from shared.client.connection import Connection
 from shared.clock import SystemClock
-from shared.store.connection import Store
-from shared.store.workers import Answer, Finish
+from tests.support.crews import crew_with
 from tests.support.spool_victim import CALLS
 from tests.support.waiting import wait_until
 from tests.support.watched_transport import WatchedTransport
@@ -83,29 +82,30 @@ class Service(SimulationConnector):
         return finished
 
 
-class Broker(Bundle):
-    """Steps around the completing call."""
+class Broker:
+    """Steps around the completing call; all else is the agent's own way to the store."""
 
-    def __init__(self, store: Store, fate: Fate) -> None:
-        super().__init__(store)
+    def __init__(self, way: Any, fate: Fate) -> None:
+        self._way = way
         self._fate = fate
 
-    async def complete(self, pool: str, job_id: str, fence: int, worker_id: str, *, result: bytes) -> Finish:
-        self._fate.step("before complete")
-        finish = await super().complete(pool, job_id, fence, worker_id, result=result)
-        self._fate.step("complete applied")
-        return finish
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._way, name)
 
-    async def complete_and_claim(
-        self, pool: str, job_id: str, fence: int, worker_id: str, *, result: bytes
-    ) -> tuple[Finish, Answer]:
+    async def complete(self, *args: Any, **more: Any) -> Any:
+        return await self._stepping(self._way.complete(*args, **more))
+
+    async def complete_and_claim(self, *args: Any, **more: Any) -> Any:
+        return await self._stepping(self._way.complete_and_claim(*args, **more))
+
+    async def _stepping(self, call: Awaitable[Any]) -> Any:
         self._fate.step("before complete")
-        answer = await super().complete_and_claim(pool, job_id, fence, worker_id, result=result)
+        answer = await call
         self._fate.step("complete applied")
         return answer
 
 
-async def live(config: AgentConfig, fate: Fate, is_over: Callable[[], Any]) -> None:
+async def live(config: AgentConfig, fate: Fate, is_over: Callable[[], bool]) -> None:
     """Be the agent until it is over; then this process ends as it is."""
     assert config.state_dir is not None
     config.state_dir.mkdir(parents=True, exist_ok=True)
@@ -123,9 +123,9 @@ async def live(config: AgentConfig, fate: Fate, is_over: Callable[[], Any]) -> N
         loop = await assemble(
             replace(
                 wiring,
-                broker=Broker(Store.at(identity.store_url), fate),
+                broker=cast("Any", Broker(wiring.broker, fate)),
                 hub=Connection(client, identity.hub_url),
-                connectors=[Service(fate)],
+                crew=crew_with([Service(fate)], config, agent_id=identity.agent_id),
                 part_bytes=PART_BYTES,
             )
         )
@@ -149,15 +149,17 @@ def submitted(api: httpx2.Client, agent_id: str) -> str:
     return str(answer.json()["id"])
 
 
-def in_a_process(config: AgentConfig, last_step: int | None, is_over: Callable[[Fate], Any]) -> str | None:
+def in_a_process(config: AgentConfig, last_step: int | None, is_over: Callable[[], bool]) -> str | None:
     """Where the agent was killed; None: it wasn't."""
     told, tell = os.pipe()
     child = os.fork()
     if child == 0:
         fate = Fate(last_step, tell)
         try:
-            asyncio.run(live(config, fate, lambda: is_over(fate)))
+            asyncio.run(live(config, fate, is_over))
         finally:
+            traceback.print_exc()
+            sys.stderr.flush()
             os._exit(1)
     os.close(tell)
     status = os.waitpid(child, 0)[1]
@@ -172,7 +174,8 @@ def main() -> None:
     """Once per step, until one lives."""
     url, key, folder = sys.argv[1], sys.argv[2], Path(sys.argv[3])
     api = httpx2.Client(base_url=url, headers={"Authorization": f"Bearer {key}"}, timeout=30.0)
-    step, at = 0, ""
+    step = 0
+    at: str | None = ""
     while at is not None:
         step += 1
         agent_id = f"life-{step}"
@@ -187,11 +190,13 @@ def main() -> None:
             state_dir=state_dir,
         )
         job_id = submitted(api, agent_id)
-        at = in_a_process(config, step, lambda fate, place=state_dir: fate.has_begun and is_empty(place))
+
+        def is_over(place: Path = state_dir, job: str = job_id) -> bool:
+            return is_empty(place) and is_done(url, key, job)
+
+        at = in_a_process(config, step, is_over)
         if at is not None:
-            in_a_process(
-                config, None, lambda _, job=job_id, place=state_dir: is_done(url, key, job) and is_empty(place)
-            )
+            in_a_process(config, None, is_over)
         print(json.dumps({"step": step, "at": at, "agent_id": agent_id, "job_id": job_id}), flush=True)  # noqa: T201
 
 

@@ -12,10 +12,14 @@ from pathlib import Path
 from typing import Any, Self
 
 import httpx2
+import pytest
 
 from tests.support.waiting import wait_until
 
-__all__ = ["AgentProcess", "HubApi", "HubProcess", "Program"]
+__all__ = ["BOTH_TRANSPORTS", "AgentProcess", "HubApi", "HubProcess", "Program"]
+
+#: for tests that hold however agents reach the broker
+BOTH_TRANSPORTS = pytest.mark.parametrize("transport", ["direct", "link"])
 
 KEY = "test-key-with-all-rights"
 START_S = 30.0
@@ -100,6 +104,8 @@ class HubProcess:
     """A hub with an embedded store in a folder."""
 
     folder: Path
+    #: how its agents reach the broker
+    transport: str = "direct"
     program: Program = field(init=False)
     url: str = ""
 
@@ -110,7 +116,8 @@ class HubProcess:
         arguments = ["serve", "--embedded", "--data-dir", str(self.folder / "data"), "--host", host, "--port", "0"]
         if self.url:
             arguments[-1] = self.url.rsplit(":", 1)[1]  # a hub that comes back is found where it was
-        self.program.start([*arguments, *more], {"WS_AUTH_TOKEN": KEY, "HUB_LEASE_S": str(lease_s)})
+        settings = {"WS_AUTH_TOKEN": KEY, "HUB_LEASE_S": str(lease_s), "HUB_AGENT_TRANSPORT": self.transport}
+        self.program.start([*arguments, *more], settings)
         await wait_until(self._listening, START_S, f"the hub listens\n{self.program.log()[-3000:]}")
         return self
 
@@ -130,6 +137,17 @@ class HubProcess:
     def store_pid(self) -> int:
         """Process id of the embedded store."""
         return int(next((self.folder / "data" / "store").glob("*.pid")).read_text())
+
+    def store_port(self) -> int:
+        """Where the embedded store listens."""
+        return int(self._store_record()["port"])
+
+    def store_url(self, port: int) -> str:
+        """The embedded store's URL, were it at this port."""
+        return f"redis://:{self._store_record()['password']}@127.0.0.1:{port}/0"
+
+    def _store_record(self) -> dict[str, Any]:
+        return dict(json.loads((self.folder / "data" / "store" / "store.json").read_text()))
 
     def clean_up(self) -> None:
         self.program.clean_up()
@@ -194,6 +212,15 @@ class HubApi:
             return job if job["state"] == state else None
 
         return await wait_until(reached, timeout_s, f"job {job_id} is {state}")
+
+    async def until_confirmed(self, job_id: str) -> None:
+        """It runs, and its agent has said so: the lease is a whole one, and not the second that comes with a wake."""
+
+        async def told() -> bool:
+            job = await self.job(job_id)
+            return job["state"] == "active" and job["progress"] is not None
+
+        await wait_until(told, START_S, f"job {job_id} tells of progress")
 
     async def workers(self) -> list[dict[str, Any]]:
         answer = await self.client.get("/v1/workers")

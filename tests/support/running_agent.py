@@ -19,6 +19,7 @@ from agent.gpu_watch import GpuWatch
 from agent.loop import Loop
 from agent.probes.gpu import Gpu
 from tests.support.broker_twin import BrokerTwin
+from tests.support.crews import crew_with
 from tests.support.hub_twin import HubTwin
 from tests.support.manual_time import ManualTime
 
@@ -84,12 +85,14 @@ class Surroundings:
     def _wiring(self, connectors: Sequence[Connector], gpus: int, settings: dict[str, Any], **open_ones: Any) -> Wiring:
         cards = tuple(Gpu(index=number, uuid=f"GPU-{number}", model="T", vendor="nvidia") for number in range(gpus))
         watch: GpuWatch | None = open_ones["gpu_watch"]
+        machine = watch.machine if watch else Machine(hostname="h", capability={"ram_gb": 8.0}, gpus=cards)
+        config = AgentConfig(**{"services": [connector.service for connector in connectors], **settings})
         return Wiring(
-            config=AgentConfig(**{"services": [connector.service for connector in connectors], **settings}),
+            config=config,
             agent_id="box",
             pools=("default",),
-            machine=watch.machine if watch else Machine(hostname="h", capability={"ram_gb": 8.0}, gpus=cards),
-            connectors=connectors,
+            machine=machine,
+            crew=crew_with(connectors, config, gpu_count=len(machine.gpus)),
             broker=self.broker,
             suspensions=self.broker,
             state_dir=self.state_dir,

@@ -88,10 +88,10 @@ async def hub_over(store_url: str, data_dir: Path, **settings: Any) -> AsyncIter
 @asynccontextmanager
 async def hub_listening(store_url: str, data_dir: Path, **settings: Any) -> AsyncIterator[HubUnderTest]:
     """The same behind a real listener on a free loopback port: for answers that stream, and for its end."""
-    config = config_of(store_url, data_dir, host="127.0.0.1", port=0, **settings)
+    config = config_of(store_url, data_dir, **{"host": "127.0.0.1", "port": 0, **settings})
     ready = asyncio.Event()
     async with prepared_parts(config) as parts:
-        listener = Listener(create_app(parts), config, on_ready=ready.set, on_stop=parts.feed.stop)
+        listener = Listener(create_app(parts), config, on_ready=ready.set, on_stop=parts.stop)
         sockets = bound_sockets(config)
         base_url = url_of(sockets[0], tls=False)
         workers = Workers(parts.store)

@@ -1,11 +1,14 @@
 """The agent's settings, by the names that are promised to operators."""
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from agent.config import AgentConfig, CommandConfig, state_dir
+from agent.plan import plan_of
+from agent.worker_settings import WorkerTable
 from shared.config import describe, load
 from shared.errors import Misconfigured
 
@@ -19,12 +22,16 @@ PROMISED: list[tuple[str, str, str, Any]] = [
     ("WORKER_TYPE", "render", "worker_type", "render"),
     ("SERVICES", "comfyui, a1111", "services", ["comfyui", "a1111"]),
     ("COMFYUI_URL", "http://gpu:1", "comfyui_url", "http://gpu:1"),
+    ("COMFYUI_AUTH", "ann:pass:word", "comfyui_auth", "ann:pass:word"),
+    ("COMFYUI_AUTH", "Bearer abc.def", "comfyui_auth", "Bearer abc.def"),
+    ("COMFYUI_AUTH", "X-Api-Key: abc", "comfyui_auth", "X-Api-Key: abc"),
     ("A1111_URL", "http://gpu:2", "a1111_url", "http://gpu:2"),
     ("A1111_AUTH", "ann:pass:word", "a1111_auth", "ann:pass:word"),
     ("OPENAI_URL", "https://gpu:3/v1", "openai_url", "https://gpu:3/v1"),
     ("OPENAI_API_KEY", "sk-1", "openai_api_key", "sk-1"),
     ("OPENAI_MODELS", "a/b, c", "openai_models", ["a/b", "c"]),
     ("OPENAI_CONCURRENCY", "8", "openai_concurrency", 8),
+    ("PROBE_INTERVAL_S", "5", "probe_interval_s", 5.0),
     ("GPU_COUNT", "0", "gpu_count", 0),
     ("GPU_MEMORY_GB", "24", "gpu_memory_gb", 24.0),
     ("GPU_MODEL", "NVIDIA L4", "gpu_model", "NVIDIA L4"),
@@ -86,6 +93,15 @@ def test_tables_come_from_the_file(tmp_path: Path) -> None:
         ("HUB_WS_URL", "https://hub"),
         ("HUB_REDIS_URL", "http://store"),
         ("COMFYUI_URL", "localhost:8188"),
+        ("COMFYUI_URL", "http://a,b"),
+        ("COMFYUI_URL", "http://a,"),
+        ("COMFYUI_URL", "http://a:{8188+gpus}"),
+        ("A1111_URL", "http://a:{7860+gpu+1}"),
+        ("OPENAI_URL", "http://a/{gpu"),
+        ("OPENAI_CONCURRENCY", "0"),
+        ("PROBE_INTERVAL_S", "0"),
+        ("COMFYUI_AUTH", "token-alone"),
+        ("COMFYUI_AUTH", "Bearer line\nbreak"),
         ("A1111_AUTH", "password"),
         ("WORKER_ID", "rig/1"),
         ("WORKER_ID", "rig 1"),
@@ -111,6 +127,53 @@ def test_a_mistake_in_the_file_is_refused(tmp_path: Path, line: str) -> None:
         load(AgentConfig, environ={}, file=file)
 
 
+def test_the_page_shows_worker_tables_that_work_and_every_key(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
+    (shown,) = [text for text in re.findall(r"```toml\n(.+?)```", page, re.DOTALL) if "[[worker]]" in text]
+    (tmp_path / "agent.toml").write_text(shown)
+    config = load(AgentConfig, environ={}, file=tmp_path / "agent.toml")
+    plan = plan_of(config, ["comfyui", "openai", "command"], gpu_count=3, agent_id="ID")
+    assert [one.worker_id for one in plan.workers] == ["ID-draw", *(f"ID-chat.{n}" for n in range(8)), "ID-cpu"]
+    assert plan.remarks == {}
+    assert [key for key in WorkerTable.__struct_fields__ if f"`{key}`" not in page] == []
+
+
+def test_a_login_in_an_address_is_not_shown() -> None:
+    with pytest.raises(Misconfigured) as caught:
+        load(AgentConfig, environ={"COMFYUI_URL": "http://ann:s3cret@h:1,http://bob:s3cret@h,x"})
+    assert "got 'http://(secret)@h:1,http://(secret)@h,x'" in caught.value.detail
+
+
+def test_a_list_of_servers_that_can_not_be_says_what_can() -> None:
+    with pytest.raises(Misconfigured) as caught:
+        load(AgentConfig, environ={"COMFYUI_URL": "http://a:{8188*gpu}"})
+    assert caught.value.detail == (
+        "expected comfyui_url to be http:// or https:// URLs, separated by commas, or one with {gpu} or {8188+gpu}, "
+        "got 'http://a:{8188*gpu}' (COMFYUI_URL); correct it, or leave it out for 'http://localhost:8188'"
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("gpu = [0]", r"'worker.0.gpu'; did you mean 'gpus'"),
+        ("", "gpus"),
+        ("gpus = [-1]", "gpus"),
+        ("gpus = [0, 0]", "each gpu once in gpus"),
+        ('gpus = [0]\nname = "a.b"', "name"),
+        ("gpus = [0]\nslots = 0", "slots"),
+        ("gpus = [0]\nservices = []", "services"),
+        ('gpus = [0]\nurls = { comfyui = "h:1" }', "urls"),
+        ('gpus = [0]\nurls = { comfyui = "http://a,http://b" }', "urls"),
+    ],
+)
+def test_a_worker_table_that_makes_no_sense_is_refused(tmp_path: Path, line: str, words: str) -> None:
+    file = tmp_path / "agent.toml"
+    file.write_text(f"[[worker]]\n{line}\n")
+    with pytest.raises(Misconfigured, match=words):
+        load(AgentConfig, environ={}, file=file)
+
+
 def test_a_mistake_within_a_table_is_told_once(tmp_path: Path) -> None:
     file = tmp_path / "agent.toml"
     file.write_text("[command]\nalow = ['x']\nallow = [1]")
@@ -130,6 +193,7 @@ def test_secrets_are_known_as_such() -> None:
         "hub_auth_token",
         "hub_redis_url",
         "a1111_auth",
+        "comfyui_auth",
         "openai_api_key",
     }
 

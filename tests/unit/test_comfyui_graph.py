@@ -23,6 +23,22 @@ def test_an_input_name_becomes_the_servers_name_and_only_where_it_is_the_whole_v
     assert sent["3"]["inputs"] == {"text": "face.png and more", "number": 5}
 
 
+def test_an_input_name_is_found_however_deep_and_links_stay() -> None:
+    graph = {
+        "face.png": {
+            "class_type": "Batch",
+            "inputs": {"files": ["face.png", {"second": ["b.mp4", "other"]}], "n": None},
+        },
+        "2": {"class_type": "Save", "inputs": {"images": ["face.png", 0], "pair": ["b.mp4", 1]}},
+    }
+    sent = prepare(graph, "job.1", {"face.png": "job.1/face.png", "b.mp4": "job.1/b (1).mp4"})
+    assert sent["face.png"]["inputs"] == {
+        "files": ["job.1/face.png", {"second": ["job.1/b (1).mp4", "other"]}],
+        "n": None,
+    }
+    assert sent["2"]["inputs"] == {"images": ["face.png", 0], "pair": ["job.1/b (1).mp4", 1]}
+
+
 def test_the_graph_as_submitted_is_not_changed() -> None:
     before = copy.deepcopy(GRAPH)
     prepare(GRAPH, "job.1", {"face.png": "x"})

@@ -20,6 +20,17 @@ def test_files_of_every_node_and_every_key_are_found() -> None:
     assert [file.filename for file in served_files(outputs)] == ["a.png", "b.png", "c.mp4", "d.flac", "e.glb"]
 
 
+def test_files_and_texts_are_found_in_whatever_a_node_puts_them() -> None:
+    outputs = {
+        "1": {"video": _file("a.mp4")},
+        "2": {"grids": [[_file("b.png")], {"more": {"file": _file("c.txt")}}]},
+        "3": {"text": "one"},
+        "4": {"text": [["two", 5], "three"]},
+    }
+    assert [file.filename for file in served_files(outputs)] == ["a.mp4", "b.png", "c.txt"]
+    assert texts(outputs) == {"3": ["one"], "4": ["two", "three"]}
+
+
 def test_a_file_named_twice_is_taken_once() -> None:
     assert len(served_files({"1": {"images": [_file("a.png")]}, "2": {"files": [_file("a.png")]}})) == 1
 

@@ -79,6 +79,30 @@ def test_the_place_in_the_queue_is_news(progress: GraphProgress) -> None:
     assert progress.waiting(0) is not None
 
 
+def test_a_picture_is_shown_until_its_node_is_done(progress: GraphProgress) -> None:
+    progress.hear("progress", {"prompt_id": "mine", "node": "2", "value": 1, "max": 4})
+    pictured = progress.picture("2", "data:,")
+    assert pictured
+    assert (pictured.value, pictured.preview) == (0.0625, "data:,")
+    assert progress.picture("2", "data:,") is None, "it is no news"
+    after = progress.hear("progress", {"prompt_id": "mine", "node": "2", "value": 2, "max": 4})
+    assert after
+    assert after.preview == "data:,"
+    done = progress.hear("executing", {"prompt_id": "mine", "node": "3"})
+    assert done
+    assert done.preview is None
+    assert progress.picture("2", "data:,late") is None
+
+
+def test_a_picture_is_of_the_node_it_names_or_of_the_one_that_runs(progress: GraphProgress) -> None:
+    assert progress.node_of(None, None) is None
+    progress.hear("executing", {"prompt_id": "mine", "node": "2"})
+    assert progress.node_of(None, None) == "2"
+    assert progress.node_of("mine", "3") == "3"
+    assert progress.node_of("mine", "made-while-running") == "2"
+    assert progress.node_of("another", "2") is None
+
+
 @pytest.mark.parametrize(
     "data",
     [

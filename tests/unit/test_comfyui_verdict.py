@@ -67,8 +67,30 @@ def test_a_failure_without_a_reason_is_still_a_failure() -> None:
     assert fault.failure_class is FailureClass.SERVICE
 
 
-def test_a_value_not_in_the_list_alone_means_another_worker_may_do_it() -> None:
-    absent = {"type": "value_not_in_list", "message": "Value not in list", "details": "a: 'x' not in []"}
+def _unlisted(field: str, value: Any) -> dict[str, Any]:
+    facts = {"input_name": field, "received_value": value}
+    details = f"{field}: '{value}' not in []"
+    return {"type": "value_not_in_list", "message": "Value not in list", "details": details, "extra_info": facts}
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "failure_class"),
+    [
+        ("ckpt_name", "xl.safetensors", FailureClass.UNFIT),
+        ("lora_name", "no suffix", FailureClass.UNFIT),
+        ("clip_name1", "t5", FailureClass.UNFIT),
+        ("file", "STYLE.SAFETENSORS", FailureClass.UNFIT),
+        ("sampler_name", "eulr", FailureClass.BAD_INPUT),
+        ("upscale_method", "nearest", FailureClass.BAD_INPUT),
+        ("", None, FailureClass.BAD_INPUT),
+    ],
+)
+def test_another_worker_may_have_a_model_but_knows_no_other_words(field: str, value: Any, failure_class: str) -> None:
+    assert refusal(_refused(_unlisted(field, value))).failure_class == failure_class
+
+
+def test_a_missing_model_alone_means_another_worker_may_do_it() -> None:
+    absent = _unlisted("ckpt_name", "x")
     small = {"type": "value_smaller_than_min", "message": "Value 1 smaller than min of 16", "details": "width"}
     assert refusal(_refused(absent, absent)).failure_class is FailureClass.UNFIT
     assert refusal(_refused(absent, small)).failure_class is FailureClass.BAD_INPUT

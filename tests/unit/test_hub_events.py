@@ -2,7 +2,8 @@
 
 import pytest
 
-from hub.events import Ring, cursor_key
+from hub.event_ring import Ring
+from shared.store.events import cursor_before, cursor_key
 from shared.wire.views import Event
 
 

@@ -3,7 +3,7 @@
 import pytest
 from msgspec.structs import replace
 
-from agent.actions import Action, Beat, Release
+from agent.actions import Action, Beat, ReadSettings, Release
 from agent.events import (
     AttemptKey,
     AttemptStopped,
@@ -168,3 +168,12 @@ def test_two_heartbeats_of_a_pool_are_never_out_at_once() -> None:
     life.tick(5)
     for _ in range(50):
         assert beats(life.take(ProgressMade(JOB, b"x"), after_s=1)) == []
+
+
+def test_a_command_to_reload_has_the_settings_read_and_touches_no_job() -> None:
+    life = running()
+    life.tick(5.0)
+    actions = life.take(BeatAnswered("default", HeartbeatAnswer("reload", ())))
+    assert names(actions) == ["ReadSettings"]
+    assert actions == [ReadSettings()]
+    assert len(life.lifecycle.held) == 1

@@ -11,6 +11,7 @@ from agent.events import (
     Delivered,
     DrainRequested,
     Released,
+    ResumeRequested,
     ServiceEnded,
     Spooled,
     StopRequested,
@@ -170,3 +171,41 @@ def test_after_the_stop_nothing_is_due() -> None:
     life.take(SIGTERM)
     assert Stop() in life.tick(31)
     assert life.lifecycle.due_at_s == inf
+
+
+def test_a_resume_by_hand_claims_again() -> None:
+    life = Life()
+    life.start()
+    life.take(DrainRequested(stops=False))
+    assert names(life.take(ClaimAnswered("a", None))) == []
+    assert names(life.take(ResumeRequested())) == ["Claim"]
+
+
+def test_an_agent_that_is_about_to_end_is_not_resumed() -> None:
+    life = Life()
+    life.start()
+    life.claim()
+    life.take(SIGTERM)
+    life.take(ResumeRequested())
+    assert life.lifecycle.drain is not None
+
+
+@pytest.mark.parametrize(("timeout_s", "released_after_s"), [(5.0, 5.0), (1000.0, 60.0), (None, 60.0)])
+def test_a_drain_that_is_pressed_for_time_gives_back_sooner_and_never_later(
+    timeout_s: float | None, released_after_s: float
+) -> None:
+    life = Life(drain_timeout_s=60)
+    life.start()
+    life.claim()
+    life.take(DrainRequested(stops=True, timeout_s=timeout_s))
+    assert "Abort" not in names(life.tick(released_after_s - 0.1))
+    assert "Abort" in names(life.tick(0.1))
+
+
+def test_a_notice_during_a_drain_brings_its_end_forward() -> None:
+    life = Life(drain_timeout_s=60)
+    life.start()
+    life.claim()
+    life.take(SIGTERM)
+    life.take(DrainRequested(stops=True, timeout_s=5))
+    assert "Abort" in names(life.tick(5))

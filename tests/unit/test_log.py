@@ -58,7 +58,19 @@ def test_an_event_is_one_json_line_with_time_level_and_service_first(stream: io.
 
 
 @pytest.mark.parametrize(
-    "field", ["password", "token", "key", "api_key", "secret", "Authorization", "x-auth-token", "cookie"]
+    "field",
+    [
+        "password",
+        "token",
+        "key",
+        "api_key",
+        "apiKey",
+        "secret",
+        "Authorization",
+        "x-auth-token",
+        "cookie",
+        "a1111_auth",
+    ],
 )
 def test_a_field_with_a_secrets_name_is_blotted_out(stream: io.StringIO, field: str) -> None:
     get("x").info("e", **{field: "hunter2"})
@@ -78,6 +90,18 @@ def test_secrets_are_found_at_any_depth(stream: io.StringIO) -> None:
         ("rediss://agent:hunter2@host/0", "rediss://agent:***@host/0"),
         ("http://127.0.0.1:3001/v1/jobs", "http://127.0.0.1:3001/v1/jobs"),
         ("key mk_hunter2hunter2 revoked", "key mk_*** revoked"),
+        ("redis://:hun/ter@2@host:1/0 is away", "redis://:***@host:1/0 is away"),
+        ("sent Authorization: Basic aHVudGVyMg==\nand more", "sent Authorization: ***\nand more"),
+        ("with Bearer hunter2hunter2, refused", "with Bearer ***, refused"),
+        ("GET /v1/x?a=1&api_key=hunter2&b=2", "GET /v1/x?a=1&api_key=***&b=2"),
+        ("https://s3/x?X-Amz-Signature=hunter2&y=1", "https://s3/x?X-Amz-Signature=***&y=1"),
+        ("Identity(key='hunter2', agent_id='a')", "Identity(key=***, agent_id='a')"),
+        ("Config(hub_auth_token=hunter2)", "Config(hub_auth_token=***)"),
+        ("""{'token': 'hunter2', 'a': 'b'}""", """{'token': ***, 'a': 'b'}"""),
+        ('{"password":"hunter2"}', '{"password":***}'),
+        ("key sk-hunter2hunter2 is wrong", "key sk-*** is wrong"),
+        ("no such key: 'gpu.memory'", "no such key: 'gpu.memory'"),
+        ("expected a token (HUB_AUTH_TOKEN)", "expected a token (HUB_AUTH_TOKEN)"),
     ],
 )
 def test_secrets_within_text_are_blotted_out(stream: io.StringIO, text: str, shown: str) -> None:
@@ -147,3 +171,28 @@ def test_a_logger_made_before_configure_follows_it() -> None:
     configure("agent", stream=(stream := io.StringIO()))
     early.info("e")
     assert only_line(stream)["service"] == "agent"
+
+
+def test_a_secret_that_is_a_number_is_blotted_out_too(stream: io.StringIO) -> None:
+    get("x").info("e", password=1234)
+    assert only_line(stream)["password"] == "***"
+
+
+def test_objects_and_bytes_are_scrubbed_as_their_text(stream: io.StringIO) -> None:
+    get("x").info("e", url=b"redis://:hunter2@h", pair=("token=hunter2", ValueError("Bearer hunter2hunter2")))
+    assert "hunter2" not in stream.getvalue()
+
+
+def test_a_witness_sees_what_becomes_a_line_without_its_secrets() -> None:
+    seen: list[dict[str, Any]] = []
+
+    def witness(_logger: Any, _method: str, event: Any) -> Any:
+        seen.append(dict(event))
+        return event
+
+    configure("agent", level="warning", stream=io.StringIO(), witness=witness)
+    get("x").info("too.quiet")
+    get("x").warning("e", token="hunter2")
+    logging.getLogger("library").error("lost redis://:hunter2@h")
+    assert [one["event"] for one in seen] == ["e", "lost redis://:***@h"]
+    assert seen[0]["token"] == "***"

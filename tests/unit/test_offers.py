@@ -1,17 +1,21 @@
 """What is offered: named services always, others once they are found."""
 
 import asyncio
-from collections.abc import Mapping
 from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
 from agent import offers as offers_module
+from agent.config import AgentConfig
 from agent.connectors.base import Assignment, Finished, Report, ServiceState
+from agent.crew import Crew
 from agent.offers import Offers
+from agent.plan import plan_of
+from agent.workers import States
 from shared.errors import Misconfigured
 from shared.wire.worker import WorkerFacts
+from tests.support.crews import crew_with
 
 
 class Service:
@@ -40,9 +44,9 @@ class Service:
         """Nothing to free."""
 
 
-def describe(states: Mapping[str, ServiceState]) -> list[WorkerFacts]:
-    healthy = sorted(service for service, state in states.items() if state.healthy)
-    suspended = {service: str(state.reason) for service, state in states.items() if not state.healthy}
+def describe(states: States) -> list[WorkerFacts]:
+    healthy = sorted(instance.service for instance, state in states.items() if state.healthy)
+    suspended = {instance.service: str(state.reason) for instance, state in states.items() if not state.healthy}
     return [WorkerFacts("a", {"services": healthy}, suspended=suspended)]
 
 
@@ -51,8 +55,13 @@ def offered(offers: Offers) -> tuple[list[str], dict[str, str]]:
     return worker.capability["services"], worker.suspended
 
 
+def crew(*services: Service, are_named: bool = True) -> Crew:
+    names = [service.service for service in services]
+    return crew_with(services, AgentConfig(services=names if are_named else None))
+
+
 def of(*services: Service, are_named: bool = True) -> Offers:
-    return Offers(services, are_named=are_named, describe=describe)
+    return Offers(crew(*services, are_named=are_named), describe)
 
 
 async def test_a_named_service_is_offered_suspended_while_it_is_off() -> None:
@@ -120,9 +129,7 @@ async def test_a_probe_that_hangs_suspends_its_own_service_alone(monkeypatch: py
 
 async def test_a_document_that_the_store_would_refuse_changes_nothing() -> None:
     documents: list[dict[str, Any]] = [{"services": ["x"]}, {"services": ["x"], "gpu": {"gte": 1}}]
-    offers = Offers(
-        [Service("x", healthy=True)], are_named=True, describe=lambda _: [WorkerFacts("a", documents.pop(0))]
-    )
+    offers = Offers(crew(Service("x", healthy=True)), lambda _: [WorkerFacts("a", documents.pop(0))])
     await offers.survey()
     before = offers.workers
     with pytest.raises(Misconfigured, match="worker a can't be registered"):
@@ -133,11 +140,7 @@ async def test_a_document_that_the_store_would_refuse_changes_nothing() -> None:
 async def test_a_change_of_the_machine_is_described_without_asking_the_services_again() -> None:
     service = Service("x", healthy=True)
     suspended: dict[str, str] = {}
-    offers = Offers(
-        [service],
-        are_named=True,
-        describe=lambda states: [WorkerFacts("a", {"services": []}, suspended=dict(suspended))],
-    )
+    offers = Offers(crew(service), lambda _: [WorkerFacts("a", {"services": []}, suspended=dict(suspended))])
     await offers.survey()
     assert not offers.restate()
     service.fault = AssertionError("nobody asks")
@@ -158,3 +161,32 @@ async def test_what_is_withheld_is_suspended_with_the_reason_until_it_is_offered
         assert offers.restate()
     assert offered(offers) == (["x"], {"y": "it is off"})
     assert logs == [], "whoever withholds says so"
+
+
+async def test_what_is_not_offered_by_all_is_told_once_when_the_service_is_found() -> None:
+    service = Service("comfyui", healthy=False)
+    plan = plan_of(AgentConfig(), ["comfyui"], gpu_count=2, agent_id="rig")
+    offers = Offers(Crew(plan=plan, connectors=dict.fromkeys(plan.users, service)), describe)
+    with capture_logs() as logs:
+        await offers.survey()
+        assert offers.remarks == {}
+        service.state = ServiceState(healthy=True)
+        await offers.survey()
+        await offers.survey()
+    (told,) = [line for line in logs if line["event"] == "service.remark"]
+    assert (told["log_level"], told["job_service"]) == ("warning", "comfyui")
+    assert "comfyui isn't offered by rig-1" in told["remark"]
+    assert offers.remarks == plan.remarks
+
+
+async def test_a_survey_of_a_crew_that_was_replaced_meanwhile_changes_nothing() -> None:
+    first, second = Service("x", healthy=True), Service("y", healthy=True)
+    offers = of(first)
+    await offers.survey()
+    first.state = ServiceState(healthy=False, reason="late")
+    looking = asyncio.create_task(offers.survey())
+    await asyncio.sleep(0)
+    offers.change(crew(second), describe)
+    assert not await looking
+    await offers.survey()
+    assert offered(offers) == (["y"], {})

@@ -89,6 +89,16 @@ def test_every_input_must_be_referred_to_by_its_exact_name() -> None:
     assert "'mask.png'" in _refused("comfyui", graph, ("face.png", "mask.png")).detail
 
 
+def test_an_input_may_be_referred_to_however_deep_but_not_by_a_link() -> None:
+    nested: Any = "face.png"
+    for _ in range(5000):
+        nested = [nested]
+    graph = {"1": {"class_type": "A", "inputs": {"deep": nested, "files": {"one": ["b.png", "other"]}}}}
+    assert check_payload("comfyui", graph, ["face.png", "b.png"])
+    linked = {"2.png": {"class_type": "A", "inputs": {}}, "3": {"class_type": "B", "inputs": {"image": ["2.png", 0]}}}
+    assert "'2.png'" in _refused("comfyui", linked, ("2.png",)).detail
+
+
 @pytest.mark.parametrize(
     ("payload", "pointer", "words"),
     [

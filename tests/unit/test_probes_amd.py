@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from agent.detect import worker_environment
 from agent.probes.amd_smi import read_amd
 from agent.probes.gpu_amd import AmdReader, amd_reading
 from agent.probes.gpu_reading import GpuLive
+from agent.workers import worker_environment
 from tests.support.waiting import wait_until
 
 MI300X_BYTES = 206_141_652_992
@@ -119,13 +119,13 @@ def test_a_card_without_an_id_is_known_by_its_address_and_chosen_by_its_number(t
     card(tmp_path, unique_id="")
     (gpu,) = amd_reading(tmp_path).gpus
     assert gpu.uuid == "PCI-0000:03:00.0"
-    assert worker_environment(gpu) == {"ROCR_VISIBLE_DEVICES": "0"}
+    assert worker_environment([gpu]) == {"ROCR_VISIBLE_DEVICES": "0"}
 
 
 def test_a_program_sees_its_card_and_no_other(tmp_path: Path) -> None:
     card(tmp_path)
     (gpu,) = amd_reading(tmp_path).gpus
-    assert worker_environment(gpu) == {"ROCR_VISIBLE_DEVICES": "GPU-a1b2c3d4e5f60700"}
+    assert worker_environment([gpu]) == {"ROCR_VISIBLE_DEVICES": "GPU-a1b2c3d4e5f60700"}
 
 
 def test_a_card_that_answers_with_an_error_is_lost(tmp_path: Path) -> None:

@@ -1,5 +1,8 @@
 """Children get the operator's environment: no paths of the frozen agent, no secrets."""
 
+import ast
+from pathlib import Path
+
 import pytest
 
 from agent.spawn import child_environment
@@ -34,3 +37,22 @@ def test_what_is_added_wins_and_the_first_environment_stays_as_it_is() -> None:
     environ = {"CUDA_VISIBLE_DEVICES": "all"}
     assert child_environment(environ, {"CUDA_VISIBLE_DEVICES": "GPU-1"}) == {"CUDA_VISIBLE_DEVICES": "GPU-1"}
     assert environ == {"CUDA_VISIBLE_DEVICES": "all"}
+
+
+#: who starts child processes, each with an environment from `child_environment`
+STARTERS = {"agent/spawn.py", "agent/probes/gpu_nvml.py", "agent/connectors/process_group.py"}
+#: what starts one
+STARTS = {"Popen", "check_call", "check_output", "create_subprocess_exec", "create_subprocess_shell", "subprocess_exec"}
+STARTS |= {"subprocess_shell", "posix_spawn", "execve", "execv", "fork", "run_process"}
+
+
+def starts(path: Path) -> list[ast.Call]:
+    calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+    return [call for call in calls if isinstance(call.func, ast.Attribute) and call.func.attr in STARTS]
+
+
+def test_no_child_is_started_elsewhere_and_each_is_given_its_environment() -> None:
+    found = {path.as_posix(): starts(path) for path in Path("agent").rglob("*.py")}
+    assert {name for name, calls in found.items() if calls} == STARTERS
+    for calls in found.values():
+        assert all("env" in {keyword.arg for keyword in call.keywords} for call in calls)

@@ -12,6 +12,7 @@ from typing import Any
 from agent.connectors.a1111.attempt import Attempt
 from agent.connectors.a1111.models import list_models, names
 from agent.connectors.a1111.times import STOCK_TIMES, A1111Times
+from agent.connectors.a1111.verdict import fault_of
 from agent.connectors.base import Assignment, Finished, NotAdopted, Report, ServiceFault, ServiceState
 from agent.connectors.service_http import ServiceHttp
 from shared.wire.job import Progress
@@ -21,6 +22,10 @@ __all__ = ["A1111Connector"]
 
 #: asked in this order whether there is an API where there is no list of models; none is sure to be there
 SIGNS_OF_AN_API = ("sdapi/v1/options", "sdapi/v1/samplers", "sdapi/v1/progress")
+#: only both together leave a server that works: it doesn't load by itself what it has unloaded
+FREEING = ("sdapi/v1/unload-checkpoint", "sdapi/v1/reload-checkpoint")
+#: done, or nothing that this server could do
+FREED = frozenset({HTTPStatus.OK, HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED})
 WAITS = Progress(message="waits: the server takes one call at a time")
 
 
@@ -85,6 +90,18 @@ class A1111Connector:
             finally:
                 self._pass_on_after(attempt.withdrawal)
         raise NotAdopted("pictures go with the connection that asked for them")
+
+    async def free(self) -> None:
+        """The model leaves the GPU and comes back, between two calls; a server that can't do that keeps its memory.
+
+        Raises:
+            ServiceFault: the server failed to, or doesn't answer.
+        """
+        async with self._turn:
+            for path in FREEING:
+                response = await self._http.request("POST", path)
+                if response.status_code not in FREED:
+                    raise fault_of(response)
 
     async def close(self) -> None:
         """Free the connections; a cancelled call is left to itself."""

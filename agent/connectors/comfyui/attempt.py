@@ -1,31 +1,40 @@
 """One attempt at one job on a ComfyUI server, from its input files to its output files.
 
-- The prompt's id comes from job and fence, so that an agent that starts again finds its own prompt, and never sends
-  one twice without having looked.
+- The prompt's id comes from job and fence, and is noted before the server is asked: a next process of the agent finds
+  its own prompt. It is never sent twice without having looked.
 - `/history` and `/queue` decide what happened; the WebSocket only says how far it is.
 - Whatever ends the attempt before the prompt's end, cancel or fault, takes the prompt off the server.
 """
 
 import asyncio
 import uuid
-from contextlib import suppress
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
-from agent.connectors.base import Assignment, Finished, OutputFile, Report, ServiceFault
+from agent.connectors.base import Assignment, Finished, NotAdopted, OutputFile, Report, ServiceFault
 from agent.connectors.comfyui.feed import Feed
-from agent.connectors.comfyui.graph import prepare
+from agent.connectors.comfyui.graph import Graph, prepare
 from agent.connectors.comfyui.http import ComfyHttp, Unanswered
 from agent.connectors.comfyui.outputs import named, served_files, texts
 from agent.connectors.comfyui.progress import GraphProgress
 from agent.connectors.comfyui.prompts import Place, Prompts
 from agent.connectors.comfyui.times import ComfyTimes
 from agent.connectors.comfyui.verdict import ending
+from agent.threads import to_the_end
 from shared.wire.states import FailureClass
 
 __all__ = ["Attempt"]
 
 #: makes the ids of prompts and clients from job and fence
 ID_SPACE = uuid.UUID("0b9a6f3e-6f0c-5b7e-9d53-0a1d7b8c4e21")
+
+
+class Forgotten(ServiceFault):
+    """The server doesn't know the prompt."""
+
+    def __init__(self) -> None:
+        super().__init__(FailureClass.SERVICE, "the server forgot the prompt; was it restarted?")
 
 
 class Attempt:
@@ -36,9 +45,18 @@ class Attempt:
         assignment: the job.
         report: told of progress.
         times: patience.
+        prompt_id: that an earlier process noted; None: its own.
     """
 
-    def __init__(self, http: ComfyHttp, assignment: Assignment, report: Report, times: ComfyTimes) -> None:
+    def __init__(
+        self,
+        http: ComfyHttp,
+        assignment: Assignment,
+        report: Report,
+        times: ComfyTimes,
+        *,
+        prompt_id: str | None = None,
+    ) -> None:
         self._http = http
         self._prompts = Prompts(http)
         self._assignment = assignment
@@ -47,13 +65,15 @@ class Attempt:
         self._name = f"{assignment.job_id}.{assignment.fence}"
         self._graph = assignment.payload["prompt"]
         #: the server wants a canonical lower-case UUID
-        self.prompt_id = str(uuid.uuid5(ID_SPACE, f"prompt {self._name}"))
+        self.prompt_id = prompt_id or str(uuid.uuid5(ID_SPACE, f"prompt {self._name}"))
         self._client_id = str(uuid.uuid5(ID_SPACE, f"client {self._name}"))
         classes = {node_id: node["class_type"] for node_id, node in self._graph.items()}
         progress = GraphProgress(self.prompt_id, classes)
-        self._feed = Feed(http.socket_address(self._client_id), progress, report, times)
+        self._feed = Feed(http.socket_of(self._client_id), progress, report, times)
         #: may the server have the prompt in its queue?
         self._queued = False
+        #: has the server a history of the prompt, which nobody needs once its outcome is kept?
+        self.ended = False
         #: a cancelled prompt that wouldn't leave the server
         self.stuck = False
 
@@ -64,23 +84,44 @@ class Attempt:
             ServiceFault: the server refused, failed or lost the prompt.
             asyncio.CancelledError: the task was cancelled and the prompt is off the server.
         """
-        try:
-            entry = await self._history_entry()
-            return await self._finished(entry)
-        except (ServiceFault, asyncio.CancelledError):
-            await self._withdraw()
-            raise
-
-    async def _history_entry(self) -> dict[str, Any]:
-        known = await self._prompts.knows(self.prompt_id)
-        graph = self._graph if known else prepare(self._graph, self._name, await self._upload())
-        async with self._feed.listening():
-            self._queued = True
-            if not known:
-                await self._send(graph)
+        graph = self._prepared(await self._upload())
+        await to_the_end(self._assignment.note, self.prompt_id)
+        async with self._followed():
+            await self._send(graph)
             entry = await self._watch()
+        return await self._finished(entry)
+
+    async def adopt(self) -> Finished:
+        """The same of a prompt that an earlier process sent, or was about to.
+
+        Raises:
+            NotAdopted: the server doesn't know it, or doesn't answer.
+            ServiceFault, asyncio.CancelledError: as `run`.
+        """
+        try:
+            async with self._followed():
+                entry = await self._watch()
+        except (Forgotten, Unanswered) as fault:
+            raise NotAdopted(fault.message) from None
+        return await self._finished(entry)
+
+    @asynccontextmanager
+    async def _followed(self) -> AsyncIterator[None]:
+        """The prompt is followed from its sending to its end; whatever else ends the body takes it off the server."""
+        self._queued = True
+        try:
+            async with self._feed.listening():
+                yield
             self._queued = False
-            return entry
+            self.ended = True
+        finally:
+            await self._withdraw()
+
+    def _prepared(self, uploaded: Mapping[str, str]) -> Graph:
+        try:
+            return prepare(self._graph, self._name, uploaded)
+        except RecursionError:
+            raise ServiceFault(FailureClass.BAD_INPUT, "a field of the graph is nested too deeply") from None
 
     async def _upload(self) -> dict[str, str]:
         """Input name → the server's name for it."""
@@ -142,7 +183,7 @@ class Attempt:
         if place is None:
             if missing_s > self._times.lost_after_s:
                 self._queued = False
-                raise ServiceFault(FailureClass.SERVICE, "the server forgot the prompt; was it restarted?")
+                raise Forgotten
         elif not place.running:
             self._feed.waiting(place.before)
         elif quiet_s > self._times.stall_s:
@@ -153,8 +194,8 @@ class Attempt:
         fault = ending(entry)
         if fault is None:
             outputs = await self._download(entry.get("outputs"))
-        await self._clean_up(out_of_memory=fault is not None and fault.failure_class is FailureClass.OOM)
         if fault is not None:
+            await self._free_after(fault)
             raise fault
         shown = texts(entry.get("outputs"))
         return Finished(values={"text": shown} if shown else {}, outputs=outputs)
@@ -167,12 +208,11 @@ class Attempt:
             outputs.append(OutputFile(name=name, path=path))
         return tuple(outputs)
 
-    async def _clean_up(self, *, out_of_memory: bool) -> None:
-        """What the server needn't keep; a server that doesn't answer keeps it."""
+    async def _free_after(self, fault: ServiceFault) -> None:
+        """The next job finds all the memory; a server that doesn't answer keeps it."""
         with suppress(ServiceFault):
-            if out_of_memory:
+            if fault.failure_class is FailureClass.OOM:
                 await self._prompts.free_memory()
-            await self._prompts.forget(self.prompt_id)
 
     async def _withdraw(self) -> None:
         """The prompt is off the server, or known to be stuck there."""

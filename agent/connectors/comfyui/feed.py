@@ -3,7 +3,8 @@
 - A WebSocket that breaks, or is silent for too long, is opened anew under the same client id, for as long as the job
   runs: the server can leave an open socket without a single frame.
 - No event is trusted with the truth: a terminal one only brings the next look at `/history` forward.
-- What isn't JSON (previews), isn't this prompt's, or has an unknown shape is skipped.
+- Pictures of unfinished work come along as binary frames; at most one a second is passed on.
+- What isn't this prompt's, or has an unknown shape, is skipped.
 """
 
 import asyncio
@@ -16,6 +17,8 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
 
 from agent.connectors.base import Report
+from agent.connectors.comfyui.http import SocketPlace
+from agent.connectors.comfyui.previews import Picture, Previews, picture_in
 from agent.connectors.comfyui.progress import TERMINAL_EVENTS, GraphProgress
 from agent.connectors.comfyui.times import ComfyTimes
 from shared.wire.job import Progress
@@ -32,17 +35,18 @@ class Feed:
     """Listens for one prompt.
 
     Args:
-        address: the WebSocket's, with the client id.
+        place: the WebSocket's, with the client id.
         progress: what the events mean.
         report: told the news.
         times: patience.
     """
 
-    def __init__(self, address: str, progress: GraphProgress, report: Report, times: ComfyTimes) -> None:
-        self._address = address
+    def __init__(self, place: SocketPlace, progress: GraphProgress, report: Report, times: ComfyTimes) -> None:
+        self._place = place
         self._progress = progress
         self._report = report
         self._times = times
+        self._previews = Previews(self._show, times.preview_gap_s)
         self._opened = asyncio.Event()
         self._terminal = asyncio.Event()
         #: has the current socket said anything?
@@ -60,6 +64,7 @@ class Feed:
         finally:
             listener.cancel()
             await asyncio.wait({listener})
+            self._previews.stop()
 
     async def pause(self, seconds: float) -> bool:
         """Waits so long, or until a terminal event; whether there was one."""
@@ -82,10 +87,12 @@ class Feed:
 
     async def _one_socket(self) -> None:
         async with connect(
-            self._address,
+            self._place.address,
+            additional_headers=self._place.headers,
+            ssl=self._place.tls,
+            proxy=True if self._place.by_proxy else None,
             max_size=None,
             compression=None,
-            proxy=None,
             ping_interval=None,
             open_timeout=self._times.connect_s,
             close_timeout=CLOSE_S,
@@ -107,6 +114,9 @@ class Feed:
     def _take(self, frame: str | bytes) -> None:
         self._opened.set()
         self._alive = True
+        if isinstance(frame, bytes):
+            self._look_at(picture_in(frame))
+            return
         event, data = _event(frame)
         if not self._progress.concerns(data):
             return
@@ -115,17 +125,24 @@ class Feed:
         if event in TERMINAL_EVENTS:
             self._terminal.set()
 
+    def _look_at(self, picture: Picture | None) -> None:
+        node = picture and self._progress.node_of(picture.prompt_id, picture.node_id)
+        if picture and node:
+            self.quiet_since_s = asyncio.get_running_loop().time()
+            self._previews.take(node, picture.data_url)
+
+    def _show(self, node: str, data_url: str) -> None:
+        self._say(self._progress.picture(node, data_url))
+
     def _say(self, news: Progress | None) -> None:
         if news is not None:
             self._report(news)
 
 
-def _event(frame: str | bytes) -> tuple[str, Any]:
-    if isinstance(frame, bytes):
-        return "", None
+def _event(frame: str) -> tuple[str, Any]:
     try:
         message = json.loads(frame)
-    except ValueError:
+    except (ValueError, RecursionError):
         return "", None
     return (str(message.get("type")), message.get("data")) if isinstance(message, dict) else ("", None)
 

@@ -1,7 +1,8 @@
 """What a job's graph looks like to the server: own input files, own output folder. Pure.
 
 - The graph as submitted is never changed; the answer is a copy.
-- A field that is exactly an input's name becomes the name under which the server keeps that file.
+- A text that is exactly an input's name, however deep in a field, becomes the name under which the server keeps that
+  file. Links to other nodes stay.
 - Every `filename_prefix` moves into the attempt's own folder: no clash with other jobs, and no cached file of old.
 """
 
@@ -26,7 +27,16 @@ def prepare(graph: Graph, folder: str, uploaded: Mapping[str, str]) -> dict[str,
         folder: the attempt's folder on the server, such as `default-01J...7.1`.
         uploaded: input name → the server's name for it.
     """
-    return {node_id: {**node, "inputs": _inputs(node["inputs"], folder, uploaded)} for node_id, node in graph.items()}
+
+    def sent(name: str, value: Any) -> Any:
+        if name == PREFIX_FIELD and isinstance(value, str):
+            return f"{folder}/{plain_path(value) or STOCK_PREFIX}"
+        return value if _is_link(value, graph) else _renamed(value, uploaded)
+
+    return {
+        node_id: {**node, "inputs": {name: sent(name, value) for name, value in node["inputs"].items()}}
+        for node_id, node in graph.items()
+    }
 
 
 def plain_path(path: str) -> str:
@@ -35,13 +45,20 @@ def plain_path(path: str) -> str:
     return "/".join(part for part in parts if part not in ("", ".", ".."))
 
 
-def _inputs(inputs: Mapping[str, Any], folder: str, uploaded: Mapping[str, str]) -> dict[str, Any]:
-    return {name: _value(name, value, folder, uploaded) for name, value in inputs.items()}
+def _is_link(value: Any, graph: Graph) -> bool:
+    """`["<node id>", <output index>]`."""
+    return (
+        isinstance(value, list)
+        and len(value) == 2  # noqa: PLR2004 - see above
+        and isinstance(value[0], str)
+        and value[0] in graph
+        and isinstance(value[1], int)
+    )
 
 
-def _value(name: str, value: Any, folder: str, uploaded: Mapping[str, str]) -> Any:
-    if not isinstance(value, str):
-        return value
-    if name == PREFIX_FIELD:
-        return f"{folder}/{plain_path(value) or STOCK_PREFIX}"
-    return uploaded.get(value, value)
+def _renamed(value: Any, uploaded: Mapping[str, str]) -> Any:
+    if isinstance(value, list):
+        return [_renamed(item, uploaded) for item in value]
+    if isinstance(value, dict):
+        return {name: _renamed(item, uploaded) for name, item in value.items()}
+    return uploaded.get(value, value) if isinstance(value, str) else value

@@ -2,13 +2,14 @@
 
 It refuses to know what a prompt is.
 
-- No proxy: the server is on this machine or near it.
+- A proxy of the environment is used only on the way to another machine over HTTPS.
 - Whatever goes wrong on the way is `Unanswered`, which says by its class whether the server was reached.
 - A message to people names the request and the status, never the body of a server's error page.
 """
 
-import asyncio
+import ssl
 from collections.abc import Mapping
+from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -16,17 +17,28 @@ from typing import Any
 import httpx2
 
 from agent.connectors.base import ServiceFault
+from agent.connectors.comfyui.login import login_headers
 from agent.connectors.comfyui.times import ComfyTimes
+from agent.connectors.service_http import is_this_machine, save
 from shared.wire.states import FailureClass
 
-__all__ = ["ComfyHttp", "Unanswered"]
-
-#: files are streamed to disk in pieces of this size, in bytes
-PIECE_BYTES = 1 << 18
+__all__ = ["ComfyHttp", "SocketPlace", "Unanswered"]
 
 
 class Unanswered(ServiceFault):
     """The server gave no usable answer: it was out of reach (`network`) or in trouble (`service`)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SocketPlace:
+    """Where a client's WebSocket is, and how it is reached."""
+
+    address: str
+    headers: Mapping[str, str]
+    #: None: without TLS
+    tls: ssl.SSLContext | None
+    #: by the environment's proxy, if it names one?
+    by_proxy: bool
 
 
 class ComfyHttp:
@@ -35,23 +47,34 @@ class ComfyHttp:
     Args:
         url: such as `http://localhost:8188`; a path is kept as a prefix.
         times: how long to wait for a connection and for an answer.
+        login: as `login_headers` takes it.
     """
 
-    def __init__(self, url: str, times: ComfyTimes) -> None:
-        self._url = httpx2.URL(url)
-        timeout = httpx2.Timeout(times.read_s, connect=times.connect_s)
-        self._client = httpx2.AsyncClient(base_url=self._url, timeout=timeout, trust_env=False)
+    def __init__(self, url: str, times: ComfyTimes, login: str | None = None) -> None:
+        given = httpx2.URL(url)
+        self._url = given.copy_with(username=None, password=None)
+        self._headers = login_headers(login, given)
+        self._tls = httpx2.create_ssl_context() if self._url.scheme == "https" else None
+        self._by_proxy = self._tls is not None and not is_this_machine(self._url.host)
+        self._client = httpx2.AsyncClient(
+            base_url=self._url,
+            headers=self._headers,
+            timeout=httpx2.Timeout(times.read_s, connect=times.connect_s),
+            verify=self._tls or True,
+            trust_env=self._by_proxy,
+        )
 
     @property
     def address(self) -> str:
-        """The server's address for messages, without user and password."""
-        return str(self._url.copy_with(username=None, password=None)).rstrip("/")
+        """The server's address for messages, without user, password and query."""
+        return str(self._url.copy_with(query=None)).rstrip("/")
 
-    def socket_address(self, client_id: str) -> str:
+    def socket_of(self, client_id: str) -> SocketPlace:
         """Where the WebSocket of a client is."""
-        scheme = "wss" if self._url.scheme == "https" else "ws"
         path = self._url.path.rstrip("/") + "/ws"
-        return str(self._url.copy_with(scheme=scheme, path=path, params={"clientId": client_id}))
+        scheme = "wss" if self._tls else "ws"
+        address = str(self._url.copy_with(scheme=scheme, path=path, params={"clientId": client_id}))
+        return SocketPlace(address=address, headers=self._headers, tls=self._tls, by_proxy=self._by_proxy)
 
     async def get(self, path: str, params: Mapping[str, str] | None = None) -> Any:
         """The decoded JSON of a 200 answer.
@@ -80,7 +103,7 @@ class ComfyHttp:
         """
         try:
             response = await self._client.request(method, path, **content)
-        except httpx2.TransportError as error:
+        except httpx2.RequestError as error:
             raise self._out_of_reach(error) from None
         if response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
             raise self.unexpected(response)
@@ -97,9 +120,9 @@ class ComfyHttp:
                 if response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
                     raise self.unexpected(response)
                 if response.status_code == HTTPStatus.OK:
-                    await _save(response, target)
+                    await save(response, target)
                 return response.status_code
-        except httpx2.TransportError as error:
+        except httpx2.RequestError as error:
             raise self._out_of_reach(error) from None
 
     async def close(self) -> None:
@@ -114,29 +137,17 @@ class ComfyHttp:
         """
         try:
             return response.json()
-        except ValueError:
+        except (ValueError, RecursionError):
             raise self.unexpected(response) from None
 
     def unexpected(self, response: httpx2.Response) -> ServiceFault:
         """The fault for an answer that makes no sense here."""
         path, status = response.request.url.path, response.status_code
         if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
-            return ServiceFault(
-                FailureClass.AUTH, f"{self.address} answered {status}: it wants a login the agent lacks"
-            )
+            return ServiceFault(FailureClass.AUTH, f"{self.address} answered {status}: see COMFYUI_AUTH of the agent")
         message = f"unexpected answer {status} to {response.request.method} {path} from ComfyUI at {self.address}"
         return Unanswered(FailureClass.SERVICE, message)
 
-    def _out_of_reach(self, error: httpx2.TransportError) -> Unanswered:
+    def _out_of_reach(self, error: httpx2.RequestError) -> Unanswered:
         why = str(error) or type(error).__name__
         return Unanswered(FailureClass.NETWORK, f"ComfyUI at {self.address} can't be reached: {why}")
-
-
-async def _save(response: httpx2.Response, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    file = await asyncio.to_thread(target.open, "wb")
-    try:
-        async for piece in response.aiter_bytes(PIECE_BYTES):
-            await asyncio.to_thread(file.write, piece)
-    finally:
-        file.close()

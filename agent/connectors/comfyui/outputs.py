@@ -1,7 +1,8 @@
 """What a finished prompt made, read from its history. Pure.
 
 - Every node and every key counts: `images`, `gifs`, `audio`, `3d`, whatever a custom node calls them.
-- A file is a dict with a `filename`; each is taken once; previews (`temp`) only when nothing else was made.
+- A file is a dict with a `filename`, however deep; each is taken once; previews (`temp`) only when nothing else was
+  made.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -28,7 +29,7 @@ class ServedFile:
 
 def served_files(outputs: Any) -> list[ServedFile]:
     """The files of all nodes, in the server's order."""
-    files = list(dict.fromkeys(file for _, key_items in _items(outputs) for file in _files(key_items)))
+    files = list(dict.fromkeys(_files(outputs)))
     kept = [file for file in files if file.type == "output"]
     return kept or [file for file in files if file.type == "temp"]
 
@@ -36,10 +37,10 @@ def served_files(outputs: Any) -> list[ServedFile]:
 def texts(outputs: Any) -> dict[str, list[str]]:
     """Node id → the texts it showed."""
     found: dict[str, list[str]] = {}
-    for node_id, (key, items) in _items(outputs):
-        strings = [item for item in items if isinstance(item, str)] if key == TEXT_KEY else []
+    for node_id, made in outputs.items() if isinstance(outputs, dict) else ():
+        strings = list(_strings(made.get(TEXT_KEY))) if isinstance(made, dict) else []
         if strings:
-            found.setdefault(node_id, []).extend(strings)
+            found[node_id] = strings
     return found
 
 
@@ -55,17 +56,24 @@ def named(files: Iterable[ServedFile], folder: str) -> dict[str, ServedFile]:
     return names
 
 
-def _items(outputs: Any) -> Iterator[tuple[str, tuple[str, list[Any]]]]:
-    for node_id, made in outputs.items() if isinstance(outputs, dict) else ():
-        for key, items in made.items() if isinstance(made, dict) else ():
-            if isinstance(items, list):
-                yield node_id, (key, items)
+def _files(made: Any) -> Iterator[ServedFile]:
+    """The files in a value, however deep."""
+    if isinstance(made, list):
+        for item in made:
+            yield from _files(item)
+    elif isinstance(made, dict):
+        if isinstance(made.get("filename"), str) and made["filename"]:
+            yield ServedFile(made["filename"], str(made.get("subfolder") or ""), str(made.get("type") or "output"))
+        for item in made.values():
+            yield from _files(item)
 
 
-def _files(key_items: tuple[str, list[Any]]) -> Iterator[ServedFile]:
-    for item in key_items[1]:
-        if isinstance(item, dict) and isinstance(item.get("filename"), str) and item["filename"]:
-            yield ServedFile(item["filename"], str(item.get("subfolder") or ""), str(item.get("type") or "output"))
+def _strings(shown: Any) -> Iterator[str]:
+    """A text, or those in a list."""
+    if isinstance(shown, str):
+        yield shown
+    for item in shown if isinstance(shown, list) else ():
+        yield from _strings(item)
 
 
 def _unique(name: str, taken: Mapping[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 - The value is the share of the graph's nodes that are done, with the fractions of those that run.
 - It never goes back: a server's own figures do (0.99, then 0.67).
+- A picture is shown until its node is done.
 - Cached nodes are done from the start. Events of another prompt, and shapes nobody knows, change nothing.
 """
 
@@ -30,6 +31,8 @@ class GraphProgress:
         self._done: set[str] = set()
         self._shares: dict[str, tuple[float, float]] = {}
         self._current: str | None = None
+        #: a node and the picture of what it makes
+        self._pictured: tuple[str, str] | None = None
         self._best = 0.0
         self._said: Progress | None = None
 
@@ -48,6 +51,19 @@ class GraphProgress:
         if listener is None or not self.concerns(data):
             return None
         listener(self, data)
+        return self._news(self._now())
+
+    def node_of(self, prompt_id: str | None, node_id: str | None) -> str | None:
+        """The node that makes a picture which comes now; None: it is of another prompt, or nothing runs."""
+        if prompt_id not in {None, self._prompt_id}:
+            return None
+        return node_id if self._knows(node_id) else self._current
+
+    def picture(self, node: str, data_url: str) -> Progress | None:
+        """News with the picture of what a node makes; None where it comes too late."""
+        if node in self._done:
+            return None
+        self._pictured = node, data_url
         return self._news(self._now())
 
     def _cached(self, data: dict[str, Any]) -> None:
@@ -111,6 +127,7 @@ class GraphProgress:
             message=self._message(),
             step=int(value) if counts else None,
             steps=int(most) if counts else None,
+            preview=self._pictured[1] if self._pictured and self._pictured[0] not in self._done else None,
         )
 
     def _message(self) -> str | None:

@@ -55,7 +55,7 @@ class Prompts:
         if response.status_code != HTTPStatus.OK:
             raise self._http.unexpected(response)
         answer = self._http.decoded(response)
-        if answer.get("node_errors"):
+        if isinstance(answer, dict) and answer.get("node_errors"):
             raise refusal(answer)
 
     async def ended(self, prompt_id: str) -> dict[str, Any] | None:
@@ -66,14 +66,12 @@ class Prompts:
 
     async def place(self, prompt_id: str) -> Place | None:
         """Where the prompt runs or waits; None: nowhere."""
-        queue = await self._http.get("queue")
-        running, pending = (queue.get(name) or [] for name in ("queue_running", "queue_pending"))
-        if any(row[PROMPT_ID] == prompt_id for row in running):
+        running, pending = await self._queue()
+        if prompt_id in running:
             return Place(running=True, before=0)
-        order = [row[PROMPT_ID] for row in sorted(pending, key=lambda row: row[NUMBER])]
-        if prompt_id not in order:
+        if prompt_id not in pending:
             return None
-        return Place(running=False, before=len(running) + order.index(prompt_id))
+        return Place(running=False, before=len(running) + pending.index(prompt_id))
 
     async def knows(self, prompt_id: str) -> bool:
         """Has the server ever got it?"""
@@ -89,13 +87,19 @@ class Prompts:
         """Interrupts the prompt; call it only while the prompt runs: old servers interrupt whatever does."""
         await self._http.post("interrupt", {"prompt_id": prompt_id})
 
-    async def forget(self, prompt_id: str) -> None:
-        """Takes the prompt out of the server's history, which keeps whole graphs in memory."""
-        await self._http.post("history", {"delete": [prompt_id]})
+    async def forget(self, *prompt_ids: str) -> None:
+        """Takes the prompts out of the server's history, which keeps whole graphs in memory."""
+        await self._http.post("history", {"delete": prompt_ids})
 
     async def free_memory(self) -> None:
-        """Asks the server to unload its models after the current prompt."""
-        await self._http.post("free", {"unload_models": True, "free_memory": True})
+        """Asks the server to unload its models and forget what it cached, after the current prompt.
+
+        Raises:
+            ServiceFault: it can't.
+        """
+        response = await self._http.post("free", {"unload_models": True, "free_memory": True})
+        if response.status_code != HTTPStatus.OK:
+            raise self._http.unexpected(response)
 
     async def upload(self, name: str, source: Path, folder: str) -> str:
         """The name by which a node refers to the file.
@@ -112,7 +116,9 @@ class Prompts:
         if response.status_code != HTTPStatus.OK:
             raise self._http.unexpected(response)
         kept = self._http.decoded(response)
-        return f"{kept['subfolder']}/{kept['name']}" if kept.get("subfolder") else str(kept["name"])
+        if not isinstance(kept, dict) or not isinstance(kept.get("name"), str):
+            raise self._http.unexpected(response)
+        return f"{kept['subfolder']}/{kept['name']}" if kept.get("subfolder") else kept["name"]
 
     async def download(self, file: ServedFile, target: Path) -> None:
         """The file is at `target`.
@@ -124,3 +130,15 @@ class Prompts:
         status = await self._http.download("view", params, target)
         if status != HTTPStatus.OK:
             raise ServiceFault(FailureClass.SERVICE, f"output '{file.filename}' vanished from the server ({status})")
+
+    async def _queue(self) -> tuple[list[str], list[str]]:
+        """Ids of what runs, and of what waits, in their order."""
+        response = await self._http.request("GET", "queue")
+        if response.status_code != HTTPStatus.OK:
+            raise self._http.unexpected(response)
+        queue = self._http.decoded(response)
+        try:
+            pending = sorted(queue["queue_pending"], key=lambda row: row[NUMBER])  # a heap
+            return [row[PROMPT_ID] for row in queue["queue_running"]], [row[PROMPT_ID] for row in pending]
+        except (TypeError, KeyError, IndexError):
+            raise self._http.unexpected(response) from None

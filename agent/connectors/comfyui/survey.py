@@ -6,14 +6,19 @@ from typing import Any
 from agent.connectors.base import ServiceFault
 from agent.connectors.comfyui.http import ComfyHttp
 
-__all__ = ["survey"]
+__all__ = ["nodes_of", "survey"]
 
 #: folders of `/models` that hold no models
 NOT_MODELS = frozenset({"configs", "custom_nodes"})
 
 
-async def survey(http: ComfyHttp, service: str) -> dict[str, Any]:
+async def survey(http: ComfyHttp, service: str, nodes: list[str]) -> dict[str, Any]:
     """Models, nodes and version under the service's word.
+
+    Args:
+        http: the server.
+        service: the word.
+        nodes: from `nodes_of`.
 
     Example: `{"models": {"comfyui": ["sd_xl_base_1.0.safetensors"]}, "nodes": {"comfyui": ["KSampler"]}, ...}`
 
@@ -22,10 +27,14 @@ async def survey(http: ComfyHttp, service: str) -> dict[str, Any]:
     """
     stats = await http.get("system_stats")
     version = stats.get("system", {}).get("comfyui_version")
-    nodes = await http.get("object_info")
     models = await _models(http)
     versions = {"versions": {service: version}} if isinstance(version, str) else {}
-    return {"models": {service: models}, "nodes": {service: sorted(nodes)}, **versions}
+    return {"models": {service: models}, "nodes": {service: nodes}, **versions}
+
+
+async def nodes_of(http: ComfyHttp) -> list[str]:
+    """Names of its node classes: an answer of megabytes. Raises: as `survey`."""
+    return sorted(await http.get("object_info"))
 
 
 async def _models(http: ComfyHttp) -> list[str]:

@@ -35,7 +35,13 @@ class ComfyTimes:
     cancel_grace_s: float = 20.0
     #: between two looks whether it has left
     cancel_poll_s: float = 0.25
-    #: how long a list of models and nodes stays good
+    #: between two pictures of unfinished work
+    preview_gap_s: float = 1.0
+    #: the server frees memory between two prompts, on a thread of its own; it is given so long to begin
+    free_s: float = 0.5
+    #: the history of a finished prompt is kept so long: a killed agent's next process collects from it
+    history_s: float = 120.0
+    #: how long the list of nodes stays good
     survey_s: float = 60.0
 
 

@@ -4,6 +4,7 @@
 - A traceback, a path or a tensor of the server never gets into a message.
 """
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -25,7 +26,15 @@ BAD_INPUT_TYPES = frozenset(
 #: refusals for want of a node class or a model; another worker may have it. 0.3.x says `invalid_prompt`
 #: for an unknown class, and the payload's check leaves no other reason for it
 UNFIT_REFUSALS = frozenset({"missing_node_type", "invalid_prompt"})
-UNFIT_NODE_ERROR = "value_not_in_list"
+#: a value that isn't in the server's list; where it names a model, another worker may have that
+LIST_NODE_ERROR = "value_not_in_list"
+#: files of models end so
+MODEL_SUFFIXES = (".safetensors", ".sft", ".ckpt", ".pt", ".pth", ".bin", ".gguf", ".onnx", ".engine")
+#: parts of the names of fields that choose a model: `ckpt_name`, `lora_name`, `model_path`
+MODEL_WORDS = frozenset(
+    {"checkpoint", "ckpt", "clip", "control", "diffuser", "embedding", "gligen", "hypernetwork", "lora", "model"}
+    | {"unet", "vae"}
+)
 #: its details are the words of a Python exception
 PYTHON_NODE_ERROR = "exception_during_validation"
 MESSAGE_CHARACTERS = 300
@@ -38,12 +47,10 @@ def refusal(body: Any) -> ServiceFault:
         body: `{"error": {"type", "message", ...}, "node_errors": {id: {"errors": [...], "class_type"}}}`; a partial
             refusal (status 200) has no `error`.
     """
-    body = body if isinstance(body, dict) else {}
-    error = body.get("error")
-    error = error if isinstance(error, dict) else {}
-    complaints = list(_complaints(body.get("node_errors")))
+    error = _fields(_fields(body).get("error"))
+    complaints = list(_complaints(_fields(body).get("node_errors")))
     if complaints:
-        unfit = all(kind == UNFIT_NODE_ERROR for kind, _ in complaints)
+        unfit = all(is_unfit for is_unfit, _ in complaints)
         sentences = "; ".join(dict.fromkeys(sentence for _, sentence in complaints))
         return _fault(FailureClass.UNFIT if unfit else FailureClass.BAD_INPUT, sentences)
     words = f"{error.get('message') or 'no reason given'} {error.get('details') or ''}".strip()
@@ -57,10 +64,10 @@ def ending(entry: Any) -> ServiceFault | None:
     Args:
         entry: the prompt's history: `{"status": {"status_str": "error", "messages": [[event, {...}]]}, ...}`.
     """
-    status = entry.get("status") or {}
+    status = _fields(_fields(entry).get("status"))
     if status.get("status_str", "success") == "success":
         return None
-    events = {event[0]: event[1] for event in status.get("messages") or () if len(event) > 1}
+    events = {event[0]: _fields(event[1]) for event in status.get("messages") or () if len(event) > 1}
     if "execution_error" in events:
         return _execution_error(events["execution_error"])
     if "execution_interrupted" in events:
@@ -68,17 +75,28 @@ def ending(entry: Any) -> ServiceFault | None:
     return ServiceFault(FailureClass.SERVICE, "the server says the prompt failed, but not why")
 
 
-def _complaints(node_errors: Any) -> Iterator[tuple[str, str]]:
-    """Error type and sentence of every fault of every node."""
-    for node_id, node in node_errors.items() if isinstance(node_errors, dict) else ():
-        where = f"node {node_id} ({node.get('class_type')})"
-        for error in node.get("errors") or ():
-            yield str(error.get("type")), f"{where}{_field(error)}: {_words(error)}"
+def _complaints(node_errors: Any) -> Iterator[tuple[bool, str]]:
+    """Of every fault of every node: may another worker have what it wants? and a sentence."""
+    for node_id, node in _fields(node_errors).items():
+        where = f"node {node_id} ({_fields(node).get('class_type')})"
+        for error in _fields(node).get("errors") or ():
+            name = _field(error)
+            yield _wants_model(error), f"{where}{', field ' + name if name else ''}: {_words(error)}"
+
+
+def _wants_model(error: dict[str, Any]) -> bool:
+    if error.get("type") != LIST_NODE_ERROR:
+        return False
+    value = str(_fields(error.get("extra_info")).get("received_value"))
+    return value.lower().endswith(MODEL_SUFFIXES) or not MODEL_WORDS.isdisjoint(re.findall("[a-z]+", _field(error)))
 
 
 def _field(error: dict[str, Any]) -> str:
-    name = (error.get("extra_info") or {}).get("input_name")
-    return f", field {name}" if name else ""
+    return str(_fields(error.get("extra_info")).get("input_name") or "")
+
+
+def _fields(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _words(error: dict[str, Any]) -> str:

@@ -8,7 +8,6 @@ It refuses to know what is asked.
 """
 
 import asyncio
-import ipaddress
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from http import HTTPStatus
@@ -20,6 +19,7 @@ import msgspec
 from agent.connectors.base import ServiceFault
 from agent.connectors.openai.times import OpenAITimes
 from agent.connectors.openai.verdict import refusal
+from agent.connectors.service_http import is_this_machine
 from shared.wire.states import FailureClass
 
 __all__ = ["EVENT_LIMIT_BYTES", "Declined", "OpenAIHttp", "decoded"]
@@ -58,7 +58,7 @@ class OpenAIHttp:
         self._client = httpx2.AsyncClient(
             timeout=httpx2.Timeout(None, connect=times.connect_s),
             limits=httpx2.Limits(keepalive_expiry=times.idle_s),
-            trust_env=not _is_this_machine(given.host),
+            trust_env=not is_this_machine(given.host),
         )
 
     @property
@@ -238,10 +238,3 @@ def decoded(content: bytes | str) -> Any:
 
 def _origin(url: httpx2.URL) -> tuple[str, str, int | None]:
     return url.scheme, url.host, url.port
-
-
-def _is_this_machine(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")

@@ -1,0 +1,1 @@
+"""Monitors: clients that follow a hub over a WebSocket, and submit and cancel there."""
