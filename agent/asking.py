@@ -66,13 +66,9 @@ class Asking:
         self._left = askable - {chosen}
         return chosen
 
-    def is_first(self, pool: str) -> bool:
-        """Does it ask this pool first when it is free again?"""
-        return pool == self._pools[0]
-
     def asks_with(self, pool: str, now_s: float) -> bool:
-        """Let its next claim, to this pool, go out with another call; False: a claim is out."""
-        if self._claim.is_out:
+        """Let its next claim go out with a call to this pool; False: it asks another one first, or its claim is out."""
+        if self._claim.is_out or pool != self._pools[0]:
             return False
         self._left = set(self._pools) - {pool}
         self._claim.want(now_s)

@@ -23,13 +23,14 @@ def json_of(found: "Surveyed") -> str:
     """`{"hostname", "faults", "remarks": {service: ...}, "workers": [{..., "servers": {service: URL}}]}`; no logins."""
     workers = [{**msgspec.to_builtins(worker), "servers": _servers(found, worker)} for worker in found.workers]
     machine = found.machine
-    document = {"hostname": machine.hostname, "faults": machine.faults, "remarks": found.remarks, "workers": workers}
+    faults = (*machine.faults, *found.plan.faults)
+    document = {"hostname": machine.hostname, "faults": faults, "remarks": found.remarks, "workers": workers}
     return msgspec.json.encode(document).decode()
 
 
 def lines_of(found: "Surveyed") -> Iterator[str]:
     """The same for people."""
-    yield from found.machine.faults
+    yield from (*found.machine.faults, *found.plan.faults)
     for worker in found.workers:
         yield f"worker {worker.worker_id}"
         yield from (f"  {name}: {_text(value)}" for name, value in worker.capability.items() if name not in BY_SERVICE)

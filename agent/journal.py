@@ -48,7 +48,9 @@ class Begun(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Journal:
-    """The journal in one folder, which is made when missing. Methods block, but for `begun`: call them in a thread. None raises.
+    """The journal in one folder, which is made when missing. None of its methods raises.
+
+    All but `begun` block: call them in a thread.
 
     Args:
         folder: `<state dir>/running`.

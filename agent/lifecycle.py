@@ -108,7 +108,7 @@ class Lifecycle:
             *(membership.due_at_s for membership in self._memberships.values()),
             *(asking.due_at_s for asking in self._free_workers()),
             *(held.release.due_at_s for held in self._roster),
-            *(self.drain.moments(any_running=self._roster.any_running()) if self.drain else ()),
+            *(self.drain.moments(any_running=self._any_running()) if self.drain else ()),
         )
         return min(moments, default=inf)
 
@@ -285,12 +285,16 @@ class Lifecycle:
                 held.require(Phase.RELEASING)
                 self._roster.let_go(held, now_s, self._dice)
 
+    def _any_running(self) -> bool:
+        """Is a service at work?"""
+        return any(held.phase is Phase.RUNNING for held in self._roster)
+
     def _may_claim(self, pool: str) -> bool:
         return self._takes_jobs and self._memberships[pool].is_registered
 
     def _delivered(self, held: Held, claim: ClaimAnswered | None, now_s: float) -> None:
         if claim is not None:
-            self._roster.forget(held)
+            self._roster.let_go(held, now_s, self._dice, has_asked=True)
             self._claim_answered(claim.worker_id, claim.claimed, now_s)
             return
         if held.claims_next:

@@ -2,9 +2,12 @@
 
 import asyncio
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 
 from agent.bundle import Bundling
 from agent.link import Link, OpenLink
+from agent.open_link import AWAY
+from shared.errors import Unavailable
 from shared.store.agents import Command
 from shared.wire import link as wire
 from shared.wire.access import Transport
@@ -13,6 +16,9 @@ from shared.wire.states import FailureClass
 from shared.wire.worker import AgentFacts, Heartbeat, HeartbeatAnswer, WorkerFacts
 
 __all__ = ["LinkBroker", "nudges"]
+
+#: between a link's end and the look for the next one, in seconds
+BREATH_S = 0.05
 
 
 def nudges(pools: Sequence[str]) -> list[Notice]:
@@ -40,18 +46,26 @@ class LinkBroker(Bundling):
         """What the store tells; a link that is new begins with a nudge: the hub may miss the agent.
 
         Raises:
-            Unavailable: the link broke.
+            MusterError: the hub, or the store behind it, can't tell now. A link that breaks is waited for.
         """
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
-                link = await self._link.opened()
-                if link is not self._heard:
-                    left = await link.call(wire.Listen(tuple(pools)), list[Notice])
-                    self._heard = link
-                    return [*nudges(pools), *left]
-                return await link.notices()
-        except TimeoutError:
-            return []
+                while True:
+                    link = await self._link.opened()
+                    try:
+                        return await self._told(link, pools)
+                    except Unavailable as error:
+                        if error.code != AWAY:
+                            raise
+                    await asyncio.sleep(BREATH_S)
+        return []
+
+    async def _told(self, link: OpenLink, pools: Sequence[str]) -> list[Notice]:
+        if link is self._heard:
+            return await link.notices()
+        left = await link.call(wire.Listen(tuple(pools)), list[Notice])
+        self._heard = link
+        return [*nudges(pools), *left]
 
     async def tell(self, pools: Collection[str], agent_id: str, command: Command) -> None:  # noqa: ARG002 - the hub knows whose link it is
         """Let the fleet see that the agent drains, or no longer does."""

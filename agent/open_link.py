@@ -15,7 +15,10 @@ from shared.errors import Bug, MusterError, Unavailable
 from shared.wire.answers import Notice
 from shared.wire.link import Ask, Call, FromHub, Notices, Refusal, Reply
 
-__all__ = ["OpenLink", "away"]
+__all__ = ["AWAY", "OpenLink", "away"]
+
+#: code of every error of the way to the hub
+AWAY = "hub_unreachable"
 
 #: a call that isn't answered within this is an outage, in seconds: the hub itself waits up to 5 s for the store, twice
 CALL_TIMEOUT_S = 12.0
@@ -28,7 +31,7 @@ _encode = msgspec.msgpack.Encoder().encode
 
 def away(detail: str) -> Unavailable:
     """The error of every call that doesn't reach the hub."""
-    return Unavailable(detail, code="hub_unreachable")
+    return Unavailable(detail, code=AWAY)
 
 
 class OpenLink:

@@ -60,6 +60,8 @@ class Plan:
     named: frozenset[Instance] = frozenset()
     #: service → a sentence for people
     remarks: Mapping[str, str] = field(default_factory=dict)
+    #: what can't be as the tables say, in sentences for people
+    faults: tuple[str, ...] = ()
 
     @property
     def users(self) -> Mapping[Instance, int]:
@@ -107,7 +109,13 @@ def plan_of(config: AgentConfig, known: Collection[str], *, gpu_count: int, agen
     if faults:
         raise Misconfigured("\n".join(faults))
     workers = tuple(_planned(draft, agent_id, binding.of[draft.worker_id], config) for draft in drafts)
-    return Plan(agent_id=agent_id, workers=workers, named=_named(drafts, binding, config), remarks=binding.remarks())
+    return Plan(
+        agent_id=agent_id,
+        workers=workers,
+        named=_named(drafts, binding, config),
+        remarks=binding.remarks(),
+        faults=tuple(_without_gpu(workers, gpu_count)),
+    )
 
 
 def _stock_tables(gpu_count: int) -> list[WorkerTable]:
@@ -137,6 +145,14 @@ def _planned(draft: _Draft, agent_id: str, instances: Mapping[str, Instance], co
         capability=table.capability,
         accepts=config.accepts if table.accepts is None else table.accepts,
     )
+
+
+def _without_gpu(workers: Sequence[PlannedWorker], gpu_count: int) -> Iterator[str]:
+    for worker in workers:
+        missing = ", ".join(str(place) for place in worker.gpus if place >= gpu_count)
+        if missing:
+            seen = f"shows {gpu_count}, counted from 0" if gpu_count else "shows none"
+            yield f"worker {worker.worker_id} is to have GPU {missing}, the machine {seen}; correct gpus of its table"
 
 
 def _named(drafts: Sequence[_Draft], binding: "_Binding", config: AgentConfig) -> frozenset[Instance]:
@@ -197,7 +213,8 @@ class _Binding:
                 try:
                     self._bind(draft, service)
                 except ValueError as error:
-                    faults[f"expected {_setting(draft, service)} to be an address, got a mistake: {error}"] = None
+                    setting = _setting(draft, service)
+                    faults[f"expected {setting} to have a host, and a port of 1-65535, got {error}; correct it"] = None
         return list(faults)
 
     def _bind(self, draft: _Draft, service: str) -> None:

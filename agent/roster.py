@@ -52,10 +52,6 @@ class Roster:
         """The held jobs of a pool."""
         return [held for held in self._held.values() if held.pool == pool]
 
-    def any_running(self) -> bool:
-        """Is a service at work?"""
-        return any(held.phase is Phase.RUNNING for held in self._held.values())
-
     def may_run(self, worker_id: str, pool: str) -> bool:
         """Is it one of the workers, and holds nothing but jobs of the pool that are done, as the pool knows by now?"""
         others = (held for held in self._held.values() if held.worker_id == worker_id)
@@ -65,9 +61,7 @@ class Roster:
     def ask_with(self, held: Held, now_s: float) -> bool:
         """Let the worker's next claim go out with the call that ends the job; False: it asks another pool first."""
         asking = self._askings.get(held.worker_id)
-        if asking is None or held.rests_worker or not asking.is_first(held.pool):
-            return False
-        return asking.asks_with(held.pool, now_s)
+        return asking is not None and not held.rests_worker and asking.asks_with(held.pool, now_s)
 
     def free(self) -> list[Asking]:
         """The workers that hold nothing."""
@@ -86,15 +80,11 @@ class Roster:
             if only in (None, asking.worker_id):
                 asking.want(now_s, pools)
 
-    def forget(self, held: Held) -> None:
-        """The job's end; its worker has asked for the next one already."""
+    def let_go(self, held: Held, now_s: float, dice: Dice, *, has_asked: bool = False) -> None:
+        """The job's end: its worker asks for the next one unless it has; or rests if its outcome couldn't be kept."""
         del self._held[held.attempt]
-
-    def let_go(self, held: Held, now_s: float, dice: Dice) -> None:
-        """The job's end: its worker asks for the next one, or rests if its outcome couldn't be kept."""
-        self.forget(held)
         asking = self._askings.get(held.worker_id)
-        if asking is None:
+        if asking is None or has_asked:
             return
         if held.rests_worker:
             asking.rest(now_s, dice)

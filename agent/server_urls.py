@@ -10,6 +10,8 @@
 import re
 from urllib.parse import urlsplit, urlunsplit
 
+import httpx2
+
 __all__ = ["FORM", "SERVER_URL", "SERVER_URLS", "listed", "server_of", "shown"]
 
 _PLACE = r"\{(?:gpu|\d{1,5}\+gpu|gpu\+\d{1,5})\}"
@@ -35,15 +37,23 @@ def server_of(urls: str, gpu: int) -> str | None:
         gpu: its place, from 0.
 
     Raises:
-        ValueError: it is no address: its port is above 65535, or its host is missing.
+        ValueError: one of them is no address: its port is above 65535, or its host can't be; holds it, without login.
     """
-    parts = listed(urls)
-    if len(parts) > 1 and gpu >= len(parts):
-        return None
-    url = re.sub(_PLACE, lambda found: _number(found[0], gpu), parts[gpu] if len(parts) > 1 else parts[0]).rstrip("/")
-    split = urlsplit(url)
-    if not split.hostname or split.port == 0:
-        raise ValueError(f"{shown(url)} is no address")
+    addresses = [_address(part, gpu) for part in listed(urls)]
+    if len(addresses) == 1:
+        return addresses[0]
+    return addresses[gpu] if gpu < len(addresses) else None
+
+
+def _address(part: str, gpu: int) -> str:
+    """One part for a GPU. Raises: ValueError."""
+    url = re.sub(_PLACE, lambda found: _number(found[0], gpu), part).rstrip("/")
+    try:
+        is_address = bool(httpx2.URL(url).host) and urlsplit(url).port != 0
+    except (httpx2.InvalidURL, ValueError):
+        is_address = False
+    if not is_address:
+        raise ValueError(_without_login(url))
     return url
 
 
@@ -51,6 +61,11 @@ def shown(url: str) -> str:
     """The URL for people: without user, password and query."""
     split = urlsplit(url)
     return urlunsplit((split.scheme, split.netloc.rpartition("@")[2], split.path, "", "")).rstrip("/")
+
+
+def _without_login(url: str) -> str:
+    """The same for what isn't a URL."""
+    return re.sub(r"//[^/]*@", "//", url)
 
 
 def _number(place: str, gpu: int) -> str:

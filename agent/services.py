@@ -19,11 +19,14 @@ from agent.connectors.registry import BUILT_IN, Make, ServiceSettings
 from agent.crew import Crew
 from agent.plan import plan_of
 from shared.errors import Misconfigured
+from shared.log import get
 
 __all__ = ["crew_of"]
 
 #: below the state directory: where connectors of the operator's own are, unless configured
 CONNECTORS_FOLDER = "connectors.d"
+
+log = get(__name__)
 
 
 def crew_of(config: AgentConfig, environ: Mapping[str, str], *, gpu_count: int, agent_id: str) -> Crew:
@@ -40,6 +43,8 @@ def crew_of(config: AgentConfig, environ: Mapping[str, str], *, gpu_count: int, 
     """
     makers = _makers(config, environ)
     plan = plan_of(config, makers, gpu_count=gpu_count, agent_id=agent_id)
+    for fault in plan.faults:
+        log.error("worker.fault", fault=fault)
     users = plan.users
     return Crew(plan=plan, connectors={one: makers[one.service](one.url, users[one]) for one in users})
 

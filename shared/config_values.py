@@ -6,6 +6,7 @@
 import difflib
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ def read_value(field: Field, found: Found) -> Any:
         value = from_text(field.node, found.value) if found.text else found.value
         return msgspec.convert(value, field.annotation, strict=not found.text, dec_hook=as_path)
     except (msgspec.ValidationError, ValueError) as error:
-        raise Misconfigured(complaint(field, found, error)) from None
+        raise Misconfigured("\n".join(table_complaints(field, found)) or complaint(field, found, error)) from None
 
 
 def from_text(node: inspect.Type, text: str) -> Any:
@@ -66,6 +67,19 @@ def as_path(kind: type, value: Any) -> Any:
     if kind is Path and isinstance(value, str | Path) and str(value):
         return Path(value).expanduser()
     raise ValueError(f"expected {kind.__name__}")
+
+
+def table_complaints(field: Field, found: Found) -> Iterator[str]:
+    """A line about each table of a list that doesn't fit; nothing, where the value is no list of tables."""
+    items = bare(field.node.item_type) if isinstance(field.node, inspect.ListType) else None
+    if not isinstance(items, inspect.StructType) or not isinstance(found.value, list):
+        return
+    for index, item in enumerate(found.value):
+        try:
+            msgspec.convert(item, items.cls, dec_hook=as_path)
+        except (msgspec.ValidationError, ValueError) as error:
+            one = replace(field, key=f"{field.key}.{index}", node=items, default=None)
+            yield complaint(one, replace(found, value=item), error)
 
 
 def complaint(field: Field, found: Found, error: Exception) -> str:

@@ -1,5 +1,7 @@
 """A job that comes with the wake: leased to a parked worker before it asks, and taken back when nobody follows."""
 
+import msgspec
+
 from shared.store.workers import Park
 from shared.wire.worker import Claimed, WorkerFacts
 from tests.support.broker import POOL, Broker
@@ -84,7 +86,7 @@ async def test_an_agent_that_does_not_follow_is_handed_no_more_until_it_asks(bro
 async def test_a_job_too_long_for_a_signal_is_told_and_kept_for_its_worker(broker: Broker) -> None:
     await parked(broker, "a", "b")
     job = broker.job(labels={"n": "x"})
-    long = type(job)(**{**{name: getattr(job, name) for name in job.__struct_fields__}, "payload": b'"%s"' % (b"x" * 70_000)})
+    long = msgspec.structs.replace(job, payload=b'"%s"' % (b"x" * 70_000))
     await broker.jobs.submit(POOL, [long])
     assert await broker.signals("a") == ["job a"]
     claimed = await broker.must_claim("a")

@@ -4,6 +4,7 @@ import pytest
 
 from shared.errors import Conflict, NotFound
 from shared.store.pools import Pools
+from shared.store.watched import Watched
 from shared.store.workers import Finish
 from shared.wire.states import AgentState, FailureClass, JobState, WorkerState
 from tests.support.broker import POOL, Broker
@@ -40,6 +41,18 @@ async def test_heartbeats_keep_a_lease(broker: Broker) -> None:
         await broker.pass_ms(5_000)
         assert await broker.beat([claimed]) == ["ok", "ok"]
         assert await broker.claim("b") is None
+
+
+async def test_a_heartbeat_with_progress_learns_that_somebody_watches(broker: Broker) -> None:
+    await broker.join("a")
+    await broker.submit()
+    claimed = await broker.must_claim("a")
+    assert await broker.beat([claimed], progress=b'{"value":0.1}') == ["ok", "ok"]
+    await Watched(broker.store).mark([claimed.job_id])
+    assert await broker.beat([claimed], progress=b'{"value":0.2}') == ["ok", "watched"]
+    assert await broker.beat([claimed]) == ["ok", "ok"]
+    await broker.jobs.cancel(claimed.job_id)
+    assert await broker.beat([claimed], progress=b'{"value":0.3}') == ["ok", "cancel"]
 
 
 async def test_a_reaped_job_keeps_its_place(broker: Broker) -> None:

@@ -1,11 +1,13 @@
 """An agent whose workers keep customers apart frees a service's memory between their jobs."""
 
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from agent.connectors.base import Assignment, Finished, NotAdopted, Report, ServiceFault, ServiceState
 from shared.wire.states import FailureClass
+from tests.support.broker_twin import TwinJob
 from tests.support.running_agent import Surroundings
 
 
@@ -38,6 +40,10 @@ class Remembering:
         """Nothing to free."""
 
 
+def is_completed(job: TwinJob) -> bool:
+    return job.state == "completed"
+
+
 @pytest.fixture
 def around(tmp_path: Path) -> Surroundings:
     return Surroundings(tmp_path)
@@ -45,14 +51,15 @@ def around(tmp_path: Path) -> Surroundings:
 
 @pytest.mark.parametrize(("isolation", "frees"), [("loose", True), ("none", False)])
 async def test_memory_is_freed_when_the_customer_changes(around: Surroundings, isolation: str, *, frees: bool) -> None:
-    service, expected, last = Remembering(), [], object()
+    service, last = Remembering(), "nobody yet"
+    expected: list[str] = []
     async with around.agent(connectors=[service], capability={"customers": {"isolation": isolation}}):
         for customer_id in ("acme", "acme", "evil", None):
             job = around.broker.submit()
             job.spec["customer_id"] = customer_id
-            expected += [*(["free"] if frees and customer_id != last else []), job.job_id]
-            last = customer_id
-            await around.until(lambda job=job: job.state == "completed", "it is done")
+            expected += [*(["free"] if frees and str(customer_id) != last else []), job.job_id]
+            last = str(customer_id)
+            await around.until(partial(is_completed, job), "it is done")
     assert service.did == expected
 
 

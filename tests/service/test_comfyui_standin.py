@@ -253,6 +253,16 @@ async def test_a_server_that_breaks_off_every_answer_is_a_network_fault(
     assert len(standin.sent) == 1
 
 
+@pytest.mark.parametrize(
+    "garbage", [b"", b"null", b"[]", b"<html>", b'{"queue_running": 5, "queue_pending": [[]]}', b"[" * 5000]
+)
+async def test_garbage_in_place_of_the_queue_is_borne_for_a_while_and_then_the_services_fault(
+    connector: ComfyConnector, standin: ComfyStandin, job: Assignment, garbage: bytes
+) -> None:
+    standin.held, standin.garbage = True, {"/queue": garbage}
+    assert (await _fault(connector, job)).failure_class is FailureClass.SERVICE
+
+
 async def test_an_output_that_vanished_is_no_success(
     connector: ComfyConnector, standin: ComfyStandin, job: Assignment
 ) -> None:

@@ -193,7 +193,9 @@ async def test_revoked_key_opens_nothing(hub: HubUnderTest) -> None:
 
 
 async def test_expired_key_opens_nothing(hub: HubUnderTest) -> None:
-    _, secret = await hub.parts.credentials.create(CredentialKind.KEY, "ci", Grant(scopes=[Scope.JOBS_READ], lifetime_s=0))
+    _, secret = await hub.parts.credentials.create(
+        CredentialKind.KEY, "ci", Grant(scopes=[Scope.JOBS_READ], lifetime_s=0)
+    )
     assert (await hub.stranger.get("/v1/jobs", headers=bearer(secret))).status_code == 401
 
 

@@ -43,7 +43,9 @@ async def test_a_rotated_key_overlaps_with_its_successor(hub: HubUnderTest) -> N
     assert new["credential"]["rate_per_minute"] == 1000
     for key in (old, new):
         assert (await hub.stranger.get("/v1/jobs", headers=bearer(key["secret"]))).status_code == 200
-    at_once = (await hub.client.post(path.replace(old["credential"]["id"], new["credential"]["id"]), json={"overlap_s": 0}))
+    at_once = await hub.client.post(
+        path.replace(old["credential"]["id"], new["credential"]["id"]), json={"overlap_s": 0}
+    )
     assert at_once.status_code == 201
     assert (await hub.stranger.get("/v1/jobs", headers=bearer(new["secret"]))).status_code == 401
     assert len((await hub.client.get("/v1/keys")).json()["items"]) == 2
@@ -73,11 +75,17 @@ async def test_an_admin_of_one_pool_makes_and_sees_keys_of_that_pool_alone(hub: 
     headers = await hub.key(Scope.ADMIN, pools=["mine"])
     answer = await hub.stranger.post("/v1/keys", json={"name": "x", "scopes": ["admin"]}, headers=headers)
     assert answer.json()["credential"]["pools"] == ["mine"]
-    refused = await hub.stranger.post("/v1/keys", json={"name": "x", "scopes": ["admin"], "pools": ["other"]}, headers=headers)
+    refused = await hub.stranger.post(
+        "/v1/keys", json={"name": "x", "scopes": ["admin"], "pools": ["other"]}, headers=headers
+    )
     assert (refused.status_code, refused.json()["code"]) == (403, "pool_not_allowed")
-    assert {tuple(one["pools"]) for one in (await hub.stranger.get("/v1/keys", headers=headers)).json()["items"]} == {("mine",)}
+    assert {tuple(one["pools"]) for one in (await hub.stranger.get("/v1/keys", headers=headers)).json()["items"]} == {
+        ("mine",)
+    }
     for method, path in (("DELETE", ""), ("POST", "/rotate")):
-        answer = await hub.stranger.request(method, f"/v1/keys/{other['credential']['id']}{path}", json={}, headers=headers)
+        answer = await hub.stranger.request(
+            method, f"/v1/keys/{other['credential']['id']}{path}", json={}, headers=headers
+        )
         assert answer.status_code == 403
     assert (await hub.stranger.get("/v1/audit", headers=headers)).status_code == 403
 

@@ -91,6 +91,8 @@ class ComfyStandin:
     pictures: list[tuple[str, bytes]] = field(default_factory=list)
     #: path beginning → status that is answered instead
     broken: dict[str, int] = field(default_factory=dict)
+    #: path → what is answered instead, with status 200
+    garbage: dict[str, bytes] = field(default_factory=dict)
     #: path beginning → how many requests are worked on, but break off in the middle of their answer
     hangs_up: dict[str, int] = field(default_factory=dict)
     #: files of the history are no longer there
@@ -141,6 +143,8 @@ class ComfyStandin:
         for beginning, status in self.broken.items():
             if path.startswith(beginning):
                 return status, b"500 Internal Server Error\n\nServer got itself in trouble"
+        if path in self.garbage:
+            return 200, self.garbage[path]
         if method == "POST":
             return self._post(path, body)
         if path.startswith("/history/"):
@@ -306,8 +310,8 @@ async def serving(
         lifespan="off",
         ws="websockets-sansio",
         timeout_graceful_shutdown=1,
-        ssl_certfile=certificate and certificate.cert,
-        ssl_keyfile=certificate and certificate.key,
+        ssl_certfile=certificate.cert if certificate else None,
+        ssl_keyfile=certificate.key if certificate else None,
     )
     server = uvicorn.Server(config)
     task = asyncio.create_task(server.serve(sockets=[listener]))

@@ -15,18 +15,20 @@ import random
 import sys
 import traceback
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from pathlib import Path
 from signal import SIGKILL
 from typing import Any, cast
 
 import httpx2
 
-from agent import run
-from agent.assembly import assemble
+from agent.assembly import Wiring, assemble
 from agent.config import AgentConfig
 from agent.connectors.base import Assignment, Finished, Report
 from agent.connectors.simulation import SimulationConnector
+from agent.detect import detect
+from agent.identity import Identity
+from agent.run import Surroundings, enrol
+from agent.way import opened_way
 from shared.client.connection import Connection
 from shared.clock import SystemClock
 from tests.support.crews import crew_with
@@ -109,31 +111,42 @@ async def live(config: AgentConfig, fate: Fate, is_over: Callable[[], bool]) -> 
     """Be the agent until it is over; then this process ends as it is."""
     assert config.state_dir is not None
     config.state_dir.mkdir(parents=True, exist_ok=True)
-    around = run.Surroundings(
-        environ={}, state_dir=config.state_dir, pid=os.getpid(), clock=SystemClock(), dice=random.Random(7).random
-    )
-    identity = await run._identity(config, around)
-
-    async def watch(step: str, _: dict[str, Any]) -> None:
-        fate.step(step)
-
-    headers = {"Authorization": f"Bearer {identity.key}"}
-    client = httpx2.AsyncClient(transport=WatchedTransport(watch), base_url=identity.hub_url, headers=headers)
-    async with run._wiring(config, around, identity) as wiring:
-        loop = await assemble(
-            replace(
-                wiring,
-                broker=cast("Any", Broker(wiring.broker, fate)),
-                hub=Connection(client, identity.hub_url),
-                crew=crew_with([Service(fate)], config, agent_id=identity.agent_id),
-                part_bytes=PART_BYTES,
-            )
+    clock, dice = SystemClock(), random.Random(7).random
+    around = Surroundings(environ={}, state_dir=config.state_dir, pid=os.getpid(), clock=clock, dice=dice)
+    identity = await enrol(config, around)
+    async with opened_way(config, identity, clock=clock, sleep=asyncio.sleep, dice=dice) as way:
+        wiring = Wiring(
+            config=config,
+            agent_id=identity.agent_id,
+            pools=identity.pools,
+            machine=await detect(config, environ={}),
+            crew=crew_with([Service(fate)], config, agent_id=identity.agent_id),
+            broker=cast("Any", Broker(way, fate)),
+            suspensions=way,
+            hub=watched_hub(identity, fate),
+            web=httpx2.AsyncClient(),
+            state_dir=config.state_dir,
+            part_bytes=PART_BYTES,
+            pid=os.getpid(),
+            clock=clock,
+            sleep=asyncio.sleep,
+            dice=dice,
         )
+        loop = await assemble(wiring)
         fate.lay_around_the_disk()
         running = asyncio.create_task(loop.run())
         await wait_until(is_over, LIFE_S, "the job is over and forgotten")
         assert not running.done()
         os._exit(0)
+
+
+def watched_hub(identity: Identity, fate: Fate) -> Connection:
+    async def watch(step: str, _: dict[str, Any]) -> None:
+        fate.step(step)
+
+    headers = {"Authorization": f"Bearer {identity.key}"}
+    client = httpx2.AsyncClient(transport=WatchedTransport(watch), base_url=identity.hub_url, headers=headers)
+    return Connection(client, identity.hub_url)
 
 
 def is_empty(state_dir: Path) -> bool:

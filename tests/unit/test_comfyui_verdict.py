@@ -118,3 +118,29 @@ def test_the_servers_exception_while_validating_is_not_forwarded() -> None:
 )
 def test_a_refusal_of_any_shape_has_a_class(body: Any, failure_class: str) -> None:
     assert refusal(body).failure_class == failure_class
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        None,
+        [],
+        "text",
+        {"error": "text"},
+        {"node_errors": ["x"]},
+        {"node_errors": {"1": None}},
+        {"node_errors": {"1": {"errors": 5}}},
+        {"node_errors": {"1": {"errors": [None, 5, {"extra_info": "x", "details": {}}]}}},
+    ],
+)
+def test_a_refusal_in_a_shape_that_nobody_knows_is_one_all_the_same(body: Any) -> None:
+    assert refusal(body).failure_class is FailureClass.BAD_INPUT
+
+
+@pytest.mark.parametrize(
+    "messages", [None, 5, "text", [None, 5, [], ["execution_error"], [{}, {}], ["execution_error", 5]]]
+)
+def test_an_error_in_a_shape_that_nobody_knows_is_the_services(messages: Any) -> None:
+    fault = ending({"status": {"status_str": "error", "messages": messages}})
+    assert fault
+    assert fault.failure_class is FailureClass.SERVICE

@@ -51,3 +51,27 @@ def test_cursors_compare_as_numbers() -> None:
 def test_what_is_no_cursor_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="expected a cursor"):
         cursor_key(text)
+
+
+def test_a_ring_begins_with_what_has_happened_lately() -> None:
+    ring = Ring.of(events(3, 4, 5))
+    assert ring.after("2-9", 10) is None
+    assert ids(ring.after("3-0", 10)) == ["4-0", "5-0"]
+    assert ring.newest == "5-0"
+    assert Ring.of([]).newest == "0-0"
+
+
+def test_readers_abreast_share_an_answer_until_there_is_news() -> None:
+    ring = Ring("0-0")
+    ring.extend(events(1, 2))
+    first = ring.after("0-0", 10)
+    assert ring.after("0-0", 10) is first
+    ring.extend(events(3))
+    assert ids(ring.after("0-0", 10)) == ["1-0", "2-0", "3-0"]
+
+
+@pytest.mark.parametrize("text", ["7-3", "7-0", "1-0", "0-1"])
+def test_an_event_is_the_first_after_the_cursor_before_it(text: str) -> None:
+    before = cursor_before(text)
+    assert cursor_key(before) < cursor_key(text)
+    assert cursor_before("7-3") == "7-2"

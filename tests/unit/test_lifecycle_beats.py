@@ -16,7 +16,7 @@ from agent.events import (
     ServiceEnded,
     Started,
 )
-from shared.wire.worker import HeartbeatAnswer, HeldJob
+from shared.wire.worker import HeartbeatAnswer, HeldJob, JobVerdict
 from tests.support.agent_life import JOB, Life, claimed_job, names, only
 
 
@@ -79,6 +79,27 @@ def test_the_first_progress_goes_at_once_and_the_next_a_second_later() -> None:
     assert life.take(ProgressMade(JOB, b"2"), after_s=0.4) == []
     assert life.take(ProgressMade(JOB, b"3"), after_s=0.4) == []
     assert beating(0.2, life) == (HeldJob("default-1", 1, "a", progress=b"3"),)
+
+
+def test_progress_that_somebody_watches_goes_four_times_a_second() -> None:
+    life = running()
+    life.take(ProgressMade(JOB, b"1"))
+    life.take(BeatAnswered("default", HeartbeatAnswer("ok", (JobVerdict(*JOB, "watched"),))))
+    assert life.take(ProgressMade(JOB, b"2"), after_s=0.2) == []
+    assert beating(0.05, life) == (HeldJob("default-1", 1, "a", progress=b"2"),)
+    life.take(BeatAnswered("default", HeartbeatAnswer("ok", (JobVerdict(*JOB, "ok"),))))
+    assert life.take(ProgressMade(JOB, b"3"), after_s=0.9) == []
+    assert beating(0.1, life) == (HeldJob("default-1", 1, "a", progress=b"3"),)
+
+
+def test_a_heartbeat_without_progress_tells_nothing_of_who_watches() -> None:
+    life = running()
+    life.take(ProgressMade(JOB, b"1"))
+    life.take(BeatAnswered("default", HeartbeatAnswer("ok", (JobVerdict(*JOB, "watched"),))))
+    assert beating(5, life) == (HeldJob("default-1", 1, "a"),)
+    life.take(BeatAnswered("default", HeartbeatAnswer("ok", (JobVerdict(*JOB, "ok"),))))
+    assert life.take(ProgressMade(JOB, b"2"), after_s=0.2) == []
+    assert beating(0.05, life)
 
 
 def test_progress_is_said_once() -> None:

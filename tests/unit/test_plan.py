@@ -152,6 +152,8 @@ def test_nothing_is_remarked_of_services_that_nobody_has() -> None:
 
 
 def test_all_faults_are_told_at_once_with_the_remedy() -> None:
+    no_server = "expected worker.2.urls to name no service: none of its own has a server, got 'comfyui'; "
+    no_server += "or add that to its services"
     with pytest.raises(Misconfigured) as caught:
         plan(
             {"gpus": [0], "services": ["comfy-ui", "http"]},
@@ -164,7 +166,7 @@ def test_all_faults_are_told_at_once_with_the_remedy() -> None:
         "unknown service 'zzz' (SERVICES): there are a1111, comfyui, command, openai, simulation, upscale",
         "unknown service 'comfy-ui' (worker.0.services): did you mean 'comfyui'?",
         "service 'http' (worker.0.services) needs an [[http]] table in the agent's file; name the table's `service`",
-        "expected worker.2.urls to name no service: none of its own has a server, got 'comfyui'; or add that to its services",
+        no_server,
         "two workers would be rig-0: name the [[worker]] tables",
     ]
 
@@ -174,8 +176,16 @@ def test_an_address_that_can_not_be_is_told_by_its_setting_and_without_its_secre
         plan({"gpus": [0], "urls": {"a1111": "http://u:s3cret@h:0"}}, gpus=1, comfyui_url="http://h:{65536+gpu}")
     assert "s3cret" not in caught.value.detail
     first, second = sorted(caught.value.detail.splitlines())
-    assert "COMFYUI_URL" in first
+    assert first == "expected COMFYUI_URL to have a host, and a port of 1-65535, got http://h:65536; correct it"
     assert "urls.a1111 of a [[worker]] table" in second
+
+
+def test_a_gpu_that_is_not_there_is_told_and_stops_nobody() -> None:
+    made = plan({"gpus": [0, 5, 6]}, {"gpus": [1]}, gpus=2)
+    assert [one.gpus for one in made.workers] == [(0, 5, 6), (1,)]
+    assert made.faults == (
+        "worker rig-0 is to have GPU 5, 6, the machine shows 2, counted from 0; correct gpus of its table",
+    )
 
 
 def test_http_tables_are_every_workers() -> None:

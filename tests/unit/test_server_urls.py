@@ -27,7 +27,19 @@ def test_each_gpu_has_its_instance(urls: str, gpu: int, url: str | None) -> None
     assert server_of(urls, gpu) == url
 
 
-@pytest.mark.parametrize("urls", ["http://h:{65535+gpu}", "http://:8188", "http://h:99999", "http://h:0", "http://h:x"])
+@pytest.mark.parametrize(
+    "urls",
+    [
+        "http://h:{65535+gpu}",
+        "http://:8188",
+        "http://h:99999",
+        "http://h:0",
+        "http://h:x",
+        "http://[::1",
+        "http://a,http://[",
+        "http://h\u0000:1",
+    ],
+)
 def test_what_is_no_address_is_refused(urls: str) -> None:
     with pytest.raises(ValueError, match=r".+"):
         server_of(urls, 1)

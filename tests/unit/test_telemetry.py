@@ -49,7 +49,7 @@ def test_zero_is_told_and_the_unknown_is_not() -> None:
 
 
 def test_a_gpu_of_several_workers_is_told_once() -> None:
-    tables = [{"gpus": [1], "slots": 2}, {"gpus": []}]
+    tables: list[dict[str, Any]] = [{"gpus": [1], "slots": 2}, {"gpus": []}]
     told = json.loads(telemetry(ManualTime(), A, B, tables=tables).news("default") or b"")
     assert [(gpu["worker_id"], gpu["uuid"]) for gpu in told["gpus"]] == [("rig-0.0", "GPU-b")]
 

@@ -41,7 +41,11 @@ async def heard(*ends: list[Notice] | Exception) -> list[Woken | Handed | Nudged
 
 
 async def test_signals_say_who_is_to_claim_and_that_there_is_news() -> None:
-    notices: list[Notice] = [("default", Signal.JOB, "a"), ("default", Signal.CANCEL, "j"), ("default", Signal.COMMAND, "")]
+    notices: list[Notice] = [
+        ("default", Signal.JOB, "a"),
+        ("default", Signal.CANCEL, "j"),
+        ("default", Signal.COMMAND, ""),
+    ]
     assert await heard(notices) == [Woken("default", "a"), Nudged("default"), Nudged("default")]
 
 

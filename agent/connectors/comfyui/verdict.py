@@ -67,7 +67,7 @@ def ending(entry: Any) -> ServiceFault | None:
     status = _fields(_fields(entry).get("status"))
     if status.get("status_str", "success") == "success":
         return None
-    events = {event[0]: _fields(event[1]) for event in status.get("messages") or () if len(event) > 1}
+    events = {str(event[0]): _fields(event[1]) for event in map(_items, _items(status.get("messages"))) if event[1:]}
     if "execution_error" in events:
         return _execution_error(events["execution_error"])
     if "execution_interrupted" in events:
@@ -79,7 +79,7 @@ def _complaints(node_errors: Any) -> Iterator[tuple[bool, str]]:
     """Of every fault of every node: may another worker have what it wants? and a sentence."""
     for node_id, node in _fields(node_errors).items():
         where = f"node {node_id} ({_fields(node).get('class_type')})"
-        for error in _fields(node).get("errors") or ():
+        for error in map(_fields, _items(_fields(node).get("errors"))):
             name = _field(error)
             yield _wants_model(error), f"{where}{', field ' + name if name else ''}: {_words(error)}"
 
@@ -97,6 +97,10 @@ def _field(error: dict[str, Any]) -> str:
 
 def _fields(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
+
+
+def _items(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _words(error: dict[str, Any]) -> str:

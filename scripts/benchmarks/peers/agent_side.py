@@ -1,4 +1,4 @@
-"""Muster's whole agent, with one worker: the process that an operator runs, a plug-in as its service, the spool on disk.
+"""Muster's whole agent with one worker: the process that an operator runs, a plug-in as its service, the spool on disk.
 
 What the other side, `muster_side.py`, leaves out, this one does for every job: a work folder, the journal, the result
 synced to disk, log lines.
@@ -59,7 +59,13 @@ def work() -> None:
     (state / "connectors.d").mkdir(parents=True)
     (state / "connectors.d" / f"{SERVICE}.py").write_text(CONNECTOR)
     identity = Identity(
-        hub_url=NO_HUB, asked_pools=None, agent_id=AGENT, key="ma_none", transport="direct", store_url=URL, pools=(POOL,)
+        hub_url=NO_HUB,
+        asked_pools=None,
+        agent_id=AGENT,
+        key="ma_none",
+        transport="direct",
+        store_url=URL,
+        pools=(POOL,),
     )
     save_identity(state, identity)
     environ = {**os.environ, "AGENT_STATE_DIR": str(state), "SERVICES": SERVICE, "GPU_COUNT": "0"}
