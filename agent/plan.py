@@ -206,16 +206,16 @@ class _Binding:
     def bind(self, drafts: Sequence[_Draft]) -> list[str]:
         """Give each worker what it can have; what is wrong with the addresses."""
         self._drafts = drafts
-        faults: dict[str, None] = {}
+        faults: dict[str, str] = {}
         for draft in drafts:
             self.of[draft.worker_id] = {}
             for service in draft.services:
                 try:
                     self._bind(draft, service)
                 except ValueError as error:
-                    setting = _setting(draft, service)
-                    faults[f"expected {setting} to have a host, and a port of 1-65535, got {error}; correct it"] = None
-        return list(faults)
+                    wanted = f"expected {_setting(draft, service)} to have a host, and a port of 1-65535"
+                    faults.setdefault(wanted, f"{wanted}, got {error}; correct it")
+        return list(faults.values())
 
     def _bind(self, draft: _Draft, service: str) -> None:
         url = self._url(draft, service) if service in SERVED else ""

@@ -84,4 +84,6 @@ def create_app(parts: HubParts) -> Litestar:
 @lru_cache(maxsize=1)
 def _described() -> dict[str, Any]:
     """Made when first asked for: it takes a moment."""
-    return describe(_ROUTES, documents=[*agents.BODIES, *job_control.BODIES, *pools.BODIES, *keys.BODIES, *webhooks.BODIES])
+    return describe(
+        _ROUTES, documents=[*agents.BODIES, *job_control.BODIES, *pools.BODIES, *keys.BODIES, *webhooks.BODIES]
+    )

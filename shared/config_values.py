@@ -87,14 +87,18 @@ def complaint(field: Field, found: Found, error: Exception) -> str:
     seen = "(secret)" if field.secret else LOGIN_OF_URL.sub("://(secret)@", repr(found.value))
     leave = f", or leave it out for {field.default!r}" if field.default else ", or leave it out"
     remedy = "correct it" + ("" if field.default is None else leave)
-    wanted = (field.form or expectation(field.node)) + inner_place(error)
+    wanted = (field.form or expectation(field.node)) + inner_place(field.node, error)
     return f"expected {field.key} to be {wanted}, got {seen} ({found.place}); {remedy}"
 
 
-def inner_place(error: Exception) -> str:
-    """What is wrong inside a table or list, such as ` (at port: expected int)`; empty for the value itself."""
+def inner_place(node: inspect.Type, error: Exception) -> str:
+    """What is wrong inside a table or list, such as ` (at port: expected int)`; empty for any other value."""
     message, _, path = str(error).replace("`", "").partition(" - at ")
-    return f" (at {path.lstrip('$.')}: {message.partition(', got')[0].lower()})" if path else ""
+    if not path and not isinstance(node, inspect.StructType):
+        return ""
+    place = f"at {path.lstrip('$.')}: " if path else ""
+    wrong = message.partition(", got")[0]
+    return f" ({place}{wrong[:1].lower()}{wrong[1:]})"
 
 
 def unknown_keys(node: inspect.Type, table: Mapping[str, Any], prefix: str = "") -> Iterator[str]:

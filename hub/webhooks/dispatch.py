@@ -46,30 +46,32 @@ class Dispatcher:
         self._webhooks = webhooks
         self._deliveries = deliveries
         self._clock = clock
-        self._took_over_at_s = float("-inf")
+        self._took_over_at_s: dict[str, float] = {}
 
-    async def round(self) -> bool:
-        """Look at every pool once. True: there were events, so that there may be more. Raises: Unavailable."""
-        seen = 0
-        for pool in await self._groups.pools():
-            events = await self._groups.read(pool, BATCH_EVENTS)
-            await self._dispatch(pool, events)
-            seen += len(events)
-        if self._clock.monotonic_s() - self._took_over_at_s >= TAKE_OVER_EVERY_S:
-            seen += await self._take_over()
-            self._took_over_at_s = self._clock.monotonic_s()
-        return seen > 0
+    async def pools(self) -> list[str]:
+        """Those that webhooks were ever wanted in. Raises: Unavailable."""
+        return await self._groups.pools()
 
-    async def _take_over(self) -> int:
-        seen = 0
-        for pool in await self._groups.pools():
-            events = await self._groups.take_over(pool, ABANDONED_MS, BATCH_EVENTS)
-            if events:
-                _log.info("webhooks.taken_over", pool=pool, events=len(events))
-            await self._dispatch(pool, events)
-            await self._groups.forget_readers(pool)
-            seen += len(events)
-        return seen
+    async def round(self, pool: str) -> bool:
+        """Look at the pool's next events. True: there were some, so that there may be more.
+
+        Raises:
+            Unavailable: what was read is taken up again later.
+        """
+        events = await self._groups.read(pool, BATCH_EVENTS)
+        await self._dispatch(pool, events)
+        now_s = self._clock.monotonic_s()
+        if now_s - self._took_over_at_s.get(pool, float("-inf")) >= TAKE_OVER_EVERY_S:
+            await self._take_over(pool)
+            self._took_over_at_s[pool] = now_s
+        return bool(events)
+
+    async def _take_over(self, pool: str) -> None:
+        events = await self._groups.take_over(pool, ABANDONED_MS, BATCH_EVENTS)
+        if events:
+            _log.info("webhooks.taken_over", pool=pool, events=len(events))
+        await self._dispatch(pool, events)
+        await self._groups.forget_readers(pool)
 
     async def _dispatch(self, pool: str, events: Sequence[Event]) -> None:
         if not events:

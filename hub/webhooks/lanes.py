@@ -113,9 +113,8 @@ class Lanes:
 
     async def _deliver(self, due: Sequence[Delivery]) -> list[Answer]:
         """Answers to those that were sent."""
-        try:
-            webhook = await self._webhooks.get(due[0].webhook_id)
-        except NotFound:
+        webhook, signed_with = await self._known(due[0].webhook_id)
+        if webhook is None or not signed_with:
             for delivery in due:
                 await self._deliveries.forget(delivery)
             return []
@@ -124,8 +123,14 @@ class Lanes:
                 await self._deliveries.settle(_ended(delivery), self._clock.now_ms())
             return []
         # should one outcome not be noted, the others still are: nothing is cut off
-        signed_with = await self._webhooks.secrets(webhook.id)
         return list(await asyncio.gather(*(self._attempt(one, webhook, signed_with) for one in due)))
+
+    async def _known(self, webhook_id: str) -> tuple[Webhook | None, list[Secret]]:
+        """The webhook and what it is signed with; None: it was deleted."""
+        try:
+            return await self._webhooks.get(webhook_id), await self._webhooks.secrets(webhook_id)
+        except NotFound:
+            return None, []
 
     async def _attempt(self, delivery: Delivery, webhook: Webhook, signed_with: Sequence[Secret]) -> Answer:
         after, answer = await attempted(self._sender, delivery, webhook, signed_with=signed_with, clock=self._clock)

@@ -9,7 +9,7 @@ from hub.forwarded import Network
 from hub.webhooks.dispatch import Dispatcher
 from hub.webhooks.lanes import Lanes
 from hub.webhooks.postman import Postman
-from hub.webhooks.sender import Resolve, Sender, SystemNames
+from hub.webhooks.sender import Sender, SystemNames
 from shared.clock import Clock
 from shared.store.connection import Store
 from shared.store.event_groups import EventGroups
@@ -35,7 +35,7 @@ class WebhookParts:
 
 @asynccontextmanager
 async def opened_webhooks(
-    store: Store, networks: Sequence[Network], clock: Clock, resolve: Resolve | None = None
+    store: Store, networks: Sequence[Network], clock: Clock
 ) -> AsyncIterator[WebhookParts]:
     """The parts; nothing is delivered before somebody runs the postman.
 
@@ -43,21 +43,16 @@ async def opened_webhooks(
         store: where everything is.
         networks: private ones that webhooks may be sent to.
         clock: the time.
-        resolve: finds names' addresses; None: as this machine does.
     """
     endpoints, deliveries, groups = Webhooks(store, clock), Deliveries(store), EventGroups(store, secrets.token_hex(8))
-    names = SystemNames()
-    try:
-        async with Sender(networks, resolve or names) as sender:
-            dispatcher = Dispatcher(store, groups, endpoints, deliveries=deliveries, clock=clock)
-            lanes = Lanes(WebhookLanes(store), deliveries, endpoints, sender=sender, clock=clock)
-            yield WebhookParts(
-                networks=networks,
-                endpoints=endpoints,
-                deliveries=deliveries,
-                groups=groups,
-                sender=sender,
-                postman=Postman(dispatcher, lanes, clock),
-            )
-    finally:
-        names.close()
+    async with Sender(networks, SystemNames()) as sender:
+        dispatcher = Dispatcher(store, groups, endpoints, deliveries=deliveries, clock=clock)
+        lanes = Lanes(WebhookLanes(store), deliveries, endpoints, sender=sender, clock=clock)
+        yield WebhookParts(
+            networks=networks,
+            endpoints=endpoints,
+            deliveries=deliveries,
+            groups=groups,
+            sender=sender,
+            postman=Postman(dispatcher, lanes, clock),
+        )

@@ -40,7 +40,7 @@ class Postman:
     async def run(self) -> None:
         """Work until `stop`, and finish what goes out then; a cancel cuts it off."""
         try:
-            await asyncio.gather(self._repeat(self._dispatcher.round), self._repeat(self._lanes.round))
+            await asyncio.gather(self._repeat(self._dispatch), self._repeat(self._lanes.round))
             await self._lanes.stop()
         finally:
             await end_tasks(*self._lanes.tasks)
@@ -48,6 +48,17 @@ class Postman:
     def stop(self) -> None:
         """Begin nothing more."""
         self._stopping.set()
+
+    async def _dispatch(self) -> bool:
+        """A round of all pools, beside each other: one that can't be read doesn't hold up the others."""
+        return any(await asyncio.gather(*(self._dispatch_in(pool) for pool in await self._dispatcher.pools())))
+
+    async def _dispatch_in(self, pool: str) -> bool:
+        try:
+            return await self._dispatcher.round(pool)
+        except Exception as error:  # noqa: BLE001 - a loop's top: the other pools go on
+            self._complain(error)
+            return False
 
     async def _repeat(self, round_: Callable[[], Awaitable[bool]]) -> None:
         """At once again while there is something to do, else after a moment."""

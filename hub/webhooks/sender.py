@@ -9,7 +9,8 @@
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from threading import Thread
 from typing import Self
 from urllib.parse import SplitResult, urlsplit
 
@@ -35,20 +36,30 @@ Resolve = Callable[[str, int], Awaitable[list[str]]]
 
 
 class SystemNames:
-    """Looks names up as this machine does, in threads of its own."""
+    """Looks names up as this machine does, each in a thread that holds up nothing, not even the hub's end."""
 
     def __init__(self) -> None:
-        self._threads = ThreadPoolExecutor(MOST_LOOK_UPS, thread_name_prefix="webhook-names")
+        self._room = asyncio.Semaphore(MOST_LOOK_UPS)
 
     async def __call__(self, host: str, port: int) -> list[str]:
         """The host's addresses. Raises: OSError."""
+        await self._room.acquire()
         loop = asyncio.get_running_loop()
-        found = await loop.run_in_executor(self._threads, _look_up, host, port)
-        return list(dict.fromkeys(str(address[0]) for *_, address in found))
+        found: asyncio.Future[list[str]] = loop.create_future()
 
-    def close(self) -> None:
-        """Let the threads go; a look-up that still runs is not waited for."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        def tell(addresses: list[str], error: OSError | None) -> None:
+            self._room.release()
+            if found.done():  # nobody waits any more
+                return
+            found.set_exception(error) if error else found.set_result(addresses)
+
+        def look_up() -> None:
+            told = _looked_up(host, port)
+            with suppress(RuntimeError):  # the hub has ended
+                loop.call_soon_threadsafe(tell, *told)
+
+        Thread(target=look_up, name="webhook name", daemon=True).start()
+        return await found
 
 
 class Sender:
@@ -114,5 +125,10 @@ class Sender:
         return Answer(answer.status_code, retry_after=answer.headers.get("retry-after"))
 
 
-def _look_up(host: str, port: int) -> "list[tuple[object, object, object, object, tuple[object, ...]]]":
-    return list(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+def _looked_up(host: str, port: int) -> tuple[list[str], OSError | None]:
+    """The host's addresses, or why there are none."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        return [], error if isinstance(error, OSError) else OSError(str(error))
+    return list(dict.fromkeys(str(address[0]) for *_, address in found)), None

@@ -80,7 +80,7 @@ def _cpu_s(process: psutil.Process) -> float:
     """Of the process, and of all children that it ever waited for."""
     times = process.cpu_times()
     own = times.user + times.system + times.children_user + times.children_system
-    return own + sum(sum(one.cpu_times()[:2]) for one in process.children(recursive=True))
+    return float(own) + sum(sum(one.cpu_times()[:2]) for one in process.children(recursive=True))
 
 
 async def idle(folder: Path, seconds: float) -> list[Row]:

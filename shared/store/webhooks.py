@@ -22,6 +22,7 @@ __all__ = ["Webhooks", "new_secret"]
 SECRET_BYTES = 32
 ID_BYTES = 12
 MOST_WEBHOOKS = 1_000
+MOST_SECRETS = 4
 MS_PER_S = 1000
 
 _ALL = pool_key(HUB, "webhooks")
@@ -103,12 +104,13 @@ class Webhooks:
         return webhook
 
     async def rotate(self, webhook_id: str, *, overlap_s: int) -> str:
-        """Its new secret; the old one is signed with, too, for the overlap. Raises: Unavailable."""
+        """Its new secret; old ones are signed with, too, for the overlap at the most. Raises: Unavailable."""
         now_ms = self._clock.now_ms()
         end_ms = now_ms + overlap_s * MS_PER_S
-        old = [one for one in await self.secrets(webhook_id) if one.until_ms is None and overlap_s]
+        good = [one for one in await self.secrets(webhook_id) if one.until_ms is None or one.until_ms > now_ms]
+        old = [Secret(one.text, min(one.until_ms or end_ms, end_ms)) for one in good if overlap_s]
         fresh = new_secret()
-        kept = [Secret(fresh), *(Secret(one.text, end_ms) for one in old)]
+        kept = [Secret(fresh), *old][:MOST_SECRETS]
         async with translated():
             await self._store.client.hset(_SECRETS, webhook_id, msgspec.json.encode(kept))
         return fresh

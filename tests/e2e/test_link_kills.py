@@ -1,5 +1,7 @@
 """An agent whose link breaks: killed, its job runs elsewhere in seconds; cut off, within the lease; alive, nowhere."""
 
+import os
+import signal
 import time
 from collections.abc import Callable
 from urllib.parse import urlsplit
@@ -102,6 +104,22 @@ async def test_an_agent_whose_link_breaks_keeps_its_job(hub: HubProcess, api: Hu
         assert len(hub.program.events("agent.missed")) == 3
         done = await api.until(job["id"], "completed")
     assert (done["fence"], [one["event"] for one in done["history"]].count("claimed")) == (1, 1)
+
+
+@BOTH_TRANSPORTS
+async def test_a_job_outlives_a_killed_store(hub: HubProcess, api: HubApi, agent: StartAgent) -> None:
+    worker = agent("one")
+    await is_linked(worker)
+    await api.until_workers(1)
+    job = await api.submit(payload={"duration_s": 4, "steps": 40})
+    await api.until_confirmed(job["id"])
+    killed = hub.store_pid()
+    os.kill(killed, signal.SIGKILL)
+    await wait_until(lambda: hub.store_pid() != killed, 20, "the hub starts it again")
+    done = await api.until(job["id"], "completed")
+    assert (done["worker_id"], done["fence"]) == ("one", 1)
+    other = await api.submit(payload={"duration_s": 0})
+    assert (await api.until(other["id"], "completed"))["worker_id"] == "one"
 
 
 @BOTH_TRANSPORTS

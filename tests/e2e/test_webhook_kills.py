@@ -56,6 +56,10 @@ async def cancelled(api: HubApi, count: int, **fields: Any) -> set[str]:
             return ids
 
 
+async def all_came(receiver: Receiver, timeout_s: float) -> None:
+    await wait_until(lambda: len(receiver.counts) >= JOBS, timeout_s, "all messages came")
+
+
 def told(receiver: Receiver) -> set[str]:
     return {json.loads(body)["data"]["job_id"] for body in receiver.bodies}
 
@@ -66,7 +70,7 @@ async def test_two_hubs_deliver_each_of_a_thousand_events_once(hubs: tuple[Hub, 
         secret = (await api.client.post("/v1/webhooks", json={"url": receiver.url})).json()["secret"]
         ids = await cancelled(api, JOBS, webhook=own.url)
         for each in (receiver, own):
-            await wait_until(lambda each=each: len(each.counts) >= JOBS, 60, "all came")
+            await all_came(each, 60)
             assert told(each) == ids
             assert set(each.counts.values()) == {1}
         receiver.verified(secret)
@@ -85,7 +89,7 @@ async def test_a_killed_hub_s_deliveries_are_made_by_the_other(hubs: tuple[Hub, 
         assert len(receiver.counts) < JOBS, "killed in the middle"
         async with await two.start():
             for each in (receiver, own):
-                await wait_until(lambda each=each: len(each.counts) >= JOBS, TAKEN_OVER_S, "the rest came")
+                await all_came(each, TAKEN_OVER_S)
                 assert told(each) == ids
                 again = sum(each.counts.values()) - JOBS
                 assert again <= 8, "only what was under way came again"
@@ -98,6 +102,6 @@ async def test_a_stopped_hub_finishes_what_it_sends(hubs: tuple[Hub, Hub]) -> No
         ids = await cancelled(api, JOBS)
         await wait_until(lambda: len(receiver.ids) > JOBS // 20, 30, "some came")
         assert await one.program.stop() == 0
-        await wait_until(lambda: len(receiver.counts) >= JOBS, 30, "the rest came")
+        await all_came(receiver, 30)
         assert told(receiver) == ids
         assert set(receiver.counts.values()) == {1}

@@ -9,7 +9,7 @@ from shared.store import library
 from shared.store.connection import Store
 from shared.store.fleet import Fleet
 from shared.store.jobs import JobFilter, Jobs
-from shared.store.workers import Workers
+from shared.store.workers import Signal, Workers
 from shared.wire.states import JobState
 from shared.wire.worker import AgentFacts, Claimed, WorkerFacts
 from tests.support.broker import prepared
@@ -43,7 +43,7 @@ async def test_jobs_of_every_pool_run_wherever_the_pool_lives(store: Store) -> N
         assert await workers.claim_each(pool, ["w"]) == {"w": None}
         await jobs.submit(pool, [prepared(f"{pool}-{n:026d}") for n in range(3)])
         signals = await workers.wait([pool], "w", timeout_s=5)
-        assert [about for _, _, about in signals] == ["w"]
+        assert signals == [(pool, Signal.JOB, "w")]
         claimed = (await workers.claim_each(pool, ["w"]))["w"]
         assert isinstance(claimed, Claimed)
         await workers.complete(pool, claimed.job_id, claimed.fence, "w", result=b"{}")

@@ -15,6 +15,7 @@ import pytest
 
 from agent.identity import Identity, save_identity
 from shared import __version__
+from shared.wire.access import Transport
 from tests.support.comfyui_standin import ComfyStandin, serving
 from tests.support.stores import free_port
 from tests.support.waiting import wait_until
@@ -174,7 +175,7 @@ def test_an_agent_of_several_pools_is_refused_on_a_cluster(tmp_path: Path) -> No
         asked_pools=("eu", "us"),
         agent_id="box",
         key="ma_secret",
-        transport="direct",
+        transport=Transport.DIRECT,
         store_url="redis+cluster://127.0.0.1:1",
         pools=("eu", "us"),
     )

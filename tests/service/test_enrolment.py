@@ -15,7 +15,7 @@ from agent.enrolment import Enrolment, Hubs
 from agent.identity import Identity, load_identity, save_identity
 from shared.client.connection import Connection
 from shared.errors import Misconfigured, NotAllowed
-from shared.wire.access import Scope
+from shared.wire.access import Scope, Transport
 from tests.support.running_hub import ROOT, HubUnderTest, hub_over
 
 URL = "http://hub.test"
@@ -58,7 +58,7 @@ async def test_a_machine_is_let_in_by_a_token_and_named_by_its_hostname(hub: Hub
     assert identity.agent_id.startswith("rig-7-")
     assert identity.key.startswith("ma_")
     assert (identity.transport, identity.pools) == ("direct", ("default",))
-    assert identity.store_url.startswith("redis://")
+    assert (identity.store_url or "").startswith("redis://")
 
 
 async def test_a_configured_id_is_the_agents_name(hub: HubUnderTest) -> None:
@@ -155,7 +155,7 @@ def identity() -> Identity:
         asked_pools=None,
         agent_id="box",
         key="ma_secret",
-        transport="direct",
+        transport=Transport.DIRECT,
         store_url="redis://h:1/0",
         pools=("default",),
     )

@@ -81,7 +81,7 @@ async def test_drained_agent_gets_no_job_until_it_is_resumed(hub: HubUnderTest) 
         status, agent = await asked(hub, "POST", "/v1/agents/a/drain")
         assert (status, agent["id"], agent["state"]) == (200, "a", "draining")
     assert (await asked(hub, "GET", "/v1/workers/a"))[1]["state"] == "draining"
-    assert (await hub.workers.wait(["default"], "a", timeout_s=5))[0][:2] == ("default", Signal.COMMAND)
+    assert await hub.workers.wait(["default"], "a", timeout_s=5) == [("default", Signal.COMMAND, "")] * 2
     assert (await hub.workers.heartbeat("default", Heartbeat("a"))).command == "drain"
     assert (await hub.workers.claim_each("default", ["a"]))["a"] is None
     status, agent = await asked(hub, "POST", "/v1/agents/a/resume")

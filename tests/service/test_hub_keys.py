@@ -138,8 +138,7 @@ class Bound:
         self.headers = bearer(secret)
 
     async def ask(self, method: str, path: str, **body: Any) -> tuple[int, Any]:
-        more = {"json": body} if body else {}
-        answer = await self._hub.stranger.request(method, path, headers=self.headers, **more)
+        answer = await self._hub.stranger.request(method, path, headers=self.headers, json=body or None)
         return answer.status_code, answer.json()
 
 

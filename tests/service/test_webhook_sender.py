@@ -97,10 +97,8 @@ async def test_a_name_that_turns_private_between_check_and_connection_gains_noth
 
 
 async def test_localhost_is_looked_up_and_refused(receiver: Receiver) -> None:
-    names = SystemNames()
-    async with sender(names, allowed=False) as one:
+    async with sender(SystemNames(), allowed=False) as one:
         answer = await sent(one, f"http://localhost:{port_of(receiver)}/")
-    names.close()
     assert "isn't public" in (answer.error or "")
 
 
@@ -123,6 +121,9 @@ async def test_no_address_and_a_name_that_is_not_known_are_told() -> None:
 
     async with sender(unknown) as one:
         assert "not known" in ((await sent(one, "http://nowhere.example/")).error or "")
+    async with sender(SystemNames()) as one:
+        assert "gaierror" in ((await sent(one, "http://nowhere.invalid/")).error or "")
+        assert (await sent(one, f"http://{'a' * 70}.invalid/")).status is None
     async with sender(Names([])) as one:
         assert "no address" in ((await sent(one, "http://nowhere.example/")).error or "")
 

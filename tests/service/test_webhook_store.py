@@ -80,7 +80,7 @@ async def test_a_dead_endpoint_is_tried_for_three_days_then_disabled(hub: Hub) -
     async with receiving(lambda _: (500, {})) as receiver:
         webhook = await hub.webhook(receiver.url)
         await hub.happened()
-        assert await hub.dispatcher.round()
+        assert await hub.dispatcher.round("default")
         started_s = hub.time.monotonic_s()
         while (await hub.deliveries.listed(webhook.id))[0].state is DeliveryState.WAITING:
             before = len(receiver.ids)
@@ -103,10 +103,10 @@ async def test_a_success_meanwhile_keeps_the_webhook(hub: Hub) -> None:
     async with receiving(lambda before: (204 if before == 1 else 500, {})) as receiver:
         webhook = await hub.webhook(receiver.url)
         await hub.happened()
-        await hub.dispatcher.round()
+        await hub.dispatcher.round("default")
         await hub.work(webhook.id)
         await hub.happened()
-        await hub.dispatcher.round()
+        await hub.dispatcher.round("default")
         await hub.work(webhook.id)
         assert len(receiver.ids) == 2
         hub.time.pass_s(DAYS_S)
@@ -149,7 +149,7 @@ async def test_a_lane_is_one_hub_s_at_a_time(hub: Hub) -> None:
         receiver.answering.clear()
         webhook = await hub.webhook(receiver.url)
         await hub.happened(10)
-        await hub.dispatcher.round()
+        await hub.dispatcher.round("default")
         first = asyncio.create_task(hub.work(webhook.id))
         other = Hub(hub.store, hub.time, "two")
         async with other.sender:
@@ -167,7 +167,7 @@ async def test_two_hubs_that_work_at_once_never_send_one_twice(hub: Hub) -> None
         async with other.sender:
             for _ in range(20):
                 await hub.happened(10)
-                await asyncio.gather(hub.dispatcher.round(), other.dispatcher.round())
+                await asyncio.gather(hub.dispatcher.round("default"), other.dispatcher.round("default"))
                 await asyncio.gather(*(one.work(webhook.id) for one in (hub, other) * 3))
         await hub.work(webhook.id)
         assert len(receiver.ids) == 200

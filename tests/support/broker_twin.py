@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from shared.errors import NotFound, Unavailable
-from shared.store.workers import UNREGISTERED, Answer, Finish, Signal
+from shared.store.workers import UNREGISTERED, Answer, Finish, Notice, Signal
 from shared.wire.states import FailureClass
 from shared.wire.worker import (
     AgentFacts,
@@ -74,7 +74,7 @@ class BrokerTwin:
     session: str = ""
     #: the latest figures that a heartbeat carried
     telemetry: dict[str, Any] = field(default_factory=dict)
-    _signals: list[tuple[str, Signal, str]] = field(default_factory=list)
+    _signals: list[Notice] = field(default_factory=list)
     _signalled: asyncio.Event = field(default_factory=asyncio.Event)
     _parked: set[str] = field(default_factory=set)
 
@@ -128,7 +128,7 @@ class BrokerTwin:
                     job.state = "pending"
             self.workers = {}
 
-    async def wait(self, pools: Sequence[str], agent_id: str, *, timeout_s: float) -> list[tuple[str, Signal, str]]:
+    async def wait(self, pools: Sequence[str], agent_id: str, *, timeout_s: float) -> list[Notice]:
         while not self._signals:
             self._signalled.clear()
             await self._signalled.wait()

@@ -116,7 +116,7 @@ async def prepared_parts(config: HubConfig) -> AsyncIterator[HubParts]:
 
 def config_of(store_url: str, data_dir: Path, **settings: Any) -> HubConfig:
     """A test hub's settings."""
-    return HubConfig(redis_url=store_url, data_dir=data_dir, ws_auth_token=ROOT, **settings)
+    return HubConfig(redis_url=store_url, data_dir=data_dir, **{"ws_auth_token": ROOT, **settings})
 
 
 def bearer(secret: str) -> dict[str, str]:

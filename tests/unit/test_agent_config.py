@@ -157,9 +157,9 @@ def test_a_list_of_servers_that_can_not_be_says_what_can() -> None:
     ("line", "words"),
     [
         ("gpu = [0]", r"'worker.0.gpu'; did you mean 'gpus'"),
-        ("", "gpus"),
+        ("", "worker.0 to be a table .object missing required field gpus"),
         ("gpus = [-1]", "gpus"),
-        ("gpus = [0, 0]", "each gpu once in gpus"),
+        ("gpus = [0, 0]", "each GPU once in gpus"),
         ('gpus = [0]\nname = "a.b"', "name"),
         ("gpus = [0]\nslots = 0", "slots"),
         ("gpus = [0]\nservices = []", "services"),
@@ -172,6 +172,18 @@ def test_a_worker_table_that_makes_no_sense_is_refused(tmp_path: Path, line: str
     file.write_text(f"[[worker]]\n{line}\n")
     with pytest.raises(Misconfigured, match=words):
         load(AgentConfig, environ={}, file=file)
+
+
+def test_every_table_tells_its_mistake(tmp_path: Path) -> None:
+    file = tmp_path / "agent.toml"
+    file.write_text('[[worker]]\ngpus = "0"\n[[worker]]\ngpus = []\n[[worker]]\ngpus = [0]\nslots = 0\n')
+    with pytest.raises(Misconfigured) as caught:
+        load(AgentConfig, environ={}, file=file)
+    slotless = {"gpus": [0], "slots": 0}
+    assert caught.value.detail.splitlines() == [
+        f"expected worker.0 to be a table (at gpus: expected array), got {{'gpus': '0'}} ({file}); correct it",
+        f"expected worker.2 to be a table (at slots: expected int >= 1), got {slotless} ({file}); correct it",
+    ]
 
 
 def test_a_mistake_within_a_table_is_told_once(tmp_path: Path) -> None:

@@ -213,7 +213,7 @@ def test_a_job_that_comes_with_the_wake_runs_and_is_named_soon() -> None:
     life.park()
     assert life.take(Handed(claimed_job())) == [Run(claimed_job())]
     assert life.tick(0.19) == []
-    (beat,) = life.tick(0.01)
+    beat = only(life.tick(0.01), Beat)
     assert [held.job_id for held in beat.heartbeat.held] == [JOB.job_id]
 
 

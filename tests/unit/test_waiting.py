@@ -1,6 +1,7 @@
 """What the store sends to an agent that waits becomes events."""
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
 from agent.events import Handed, Nudged, Woken
@@ -34,10 +35,9 @@ async def heard(*ends: list[Notice] | Exception) -> list[Woken | Handed | Nudged
         pass
 
     broker: Any = Waits(*ends)
-    try:
+    with suppress(asyncio.CancelledError):
         await Listener(broker, ["default"], "agent", sleep=no_time, dice=lambda: 0.5).run(events.append)
-    except asyncio.CancelledError:
-        return events
+    return events
 
 
 async def test_signals_say_who_is_to_claim_and_that_there_is_news() -> None:

@@ -15,6 +15,7 @@ from agent.identity import Identity, save_identity
 from scripts.benchmarks.peers.calls import URL
 from scripts.benchmarks.peers.launch import Client
 from scripts.benchmarks.peers.muster_side import AGENT, POOL, client_for, new_loop
+from shared.wire.access import Transport
 
 __all__ = ["client", "new_loop", "work"]
 
@@ -63,7 +64,7 @@ def work() -> None:
         asked_pools=None,
         agent_id=AGENT,
         key="ma_none",
-        transport="direct",
+        transport=Transport.DIRECT,
         store_url=URL,
         pools=(POOL,),
     )
