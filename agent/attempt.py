@@ -207,7 +207,7 @@ class Attempts:
             return _Ending(fault=fault)
         except Exception as error:  # the top of an attempt: whatever is wrong with one job must not end the agent
             log.exception("attempt.failed", **_names(claimed))
-            message = f"the worker failed unexpectedly: {type(error).__name__}; its log has more"
+            message = f"the worker failed unexpectedly: {_plain(error)}; its log has more"
             return _Ending(fault=ServiceFault(FailureClass.SERVICE, message))
 
     @contextmanager
@@ -332,6 +332,12 @@ def _names(claimed: Claimed) -> dict[str, object]:
         "worker_id": claimed.worker_id,
         "job_service": claimed.spec.get("service"),
     }
+
+
+def _plain(error: Exception) -> str:
+    """What kind it is; the system's own words, such as `No space left on device`, name nothing of the job."""
+    words = error.strerror if isinstance(error, OSError) else None
+    return f"{type(error).__name__}, {words}" if words else type(error).__name__
 
 
 def _reported(failure_class: FailureClass) -> FailureClass:

@@ -22,6 +22,7 @@ from agent.alarm import Sleep
 from agent.backoff import Dice, delay_s
 from agent.open_link import OpenLink, away
 from shared.client.connection import is_this_machine
+from shared.client.problems import error_of
 from shared.clock import Clock
 from shared.log import get
 from shared.tasks import end_tasks
@@ -174,10 +175,10 @@ class Link:
         if self._complained_at_s is not None and now_s - self._complained_at_s < REMINDER_S:
             return
         self._complained_at_s = now_s
-        log.warning("link.lost" if was_up else "link.unavailable", url=self._url, error=_said(error))
+        log.warning("link.lost" if was_up else "link.unavailable", url=self._url, error=_said(error, self._url))
 
 
-def _said(error: Exception) -> str:
+def _said(error: Exception, url: str) -> str:
     if isinstance(error, InvalidStatus):
-        return f"the hub answered {error.response.status_code}: it doesn't know this agent, or has no link"
+        return error_of(error.response.status_code, bytes(error.response.body or b""), url).detail
     return str(error) or type(error).__name__

@@ -10,12 +10,11 @@ from agent.open_link import AWAY
 from shared.errors import Unavailable
 from shared.store.agents import Command
 from shared.wire import link as wire
-from shared.wire.access import Transport
 from shared.wire.answers import Answer, Finish, Finished, Notice, Signal
 from shared.wire.states import FailureClass
 from shared.wire.worker import AgentFacts, Heartbeat, HeartbeatAnswer, WorkerFacts
 
-__all__ = ["LinkBroker", "nudges"]
+__all__ = ["LinkBroker", "LinkSuspensions", "nudges"]
 
 #: between a link's end and the look for the next one, in seconds
 BREATH_S = 0.05
@@ -27,10 +26,7 @@ def nudges(pools: Sequence[str]) -> list[Notice]:
 
 
 class LinkBroker(Bundling):
-    """Fills the ports `Broker` and `Suspensions`. Args: link: kept up by whoever made it."""
-
-    #: how the broker is reached
-    transport = Transport.LINK
+    """Fills the port `Broker`. Args: link: kept up by whoever made it."""
 
     def __init__(self, link: Link) -> None:
         super().__init__()
@@ -111,6 +107,13 @@ class LinkBroker(Bundling):
     async def deregister(self, pool: str, agent_id: str) -> None:  # noqa: ARG002 - the hub knows whose link it is
         """Say good-bye."""
         await self._link.call(wire.Deregister(pool), type(None))
+
+
+class LinkSuspensions:
+    """Fills the port `Suspensions`. Args: link: kept up by whoever made it."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
 
     async def of(self, pool: str, worker_ids: Sequence[str]) -> dict[str, frozenset[str]]:
         """Worker → services that it is suspended for."""

@@ -1,5 +1,6 @@
 """The running agent as one document, for `muster-agent status`. Asks nobody, so that it answers while all is down."""
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +41,7 @@ class Status:
             "version": facts.version,
             "pid": facts.pid,
             "started_at_ms": facts.started_at_ms,
+            "tasks": len(asyncio.all_tasks()),
             "state_dir": str(self.state_dir),
             "pools": list(parts.pools),
             "transport": self.transport(),

@@ -9,7 +9,7 @@
 import hashlib
 import hmac
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 from litestar.connection import ASGIConnection
 from msgspec.structs import replace
@@ -116,7 +116,7 @@ def bearer_of(connection: Connection) -> str:
 
 def ticket_of(connection: Connection) -> str | None:
     """The ticket among a WebSocket's subprotocols."""
-    named: list[str] = connection.scope.get("subprotocols") or []
+    named = cast("list[str]", connection.scope.get("subprotocols") or [])
     found = (one.removeprefix(TICKET_SUBPROTOCOL) for one in named if one.startswith(TICKET_SUBPROTOCOL))
     return next(found, None)
 

@@ -28,7 +28,7 @@ START_TIMEOUT_S = 5.0
 BACKOFF_BASE_S = 0.1
 BACKOFF_CAP_S = 2.0
 #: a round of news costs the process about so much for each follower, in seconds; news wait for as long as that
-ROUND_COST_S = 0.0002
+ROUND_COST_S = 0.0001
 LONGEST_ROUND_S = 0.25
 #: followers who read the stream itself at once
 READS_AT_ONCE = 8

@@ -21,6 +21,7 @@ from litestar.openapi.spec import (
 )
 from litestar.types import ControllerRouterHandler
 
+from hub.callers import COOKIE
 from hub.problems import MEDIA_TYPE, Problem
 from shared import __version__
 from shared.wire.job import JobRequest
@@ -73,13 +74,14 @@ def describe(routes: list[ControllerRouterHandler], documents: list[type]) -> di
 
 def _config() -> OpenAPIConfig:
     bearer = SecurityScheme(type="http", scheme="bearer", description="A key: `mk_...`")
+    session = SecurityScheme(type="apiKey", name=COOKIE, security_scheme_in="cookie", description="POST /v1/session")
     return OpenAPIConfig(
         title="Muster",
         version=__version__,
         description="GPU jobs go to the workers that pass muster.",
         use_handler_docstrings=True,
-        security=[{"bearer": []}],
-        components=Components(security_schemes={"bearer": bearer}),
+        security=[{"bearer": []}, {"session": []}],
+        components=Components(security_schemes={"bearer": bearer, "session": session}),
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from litestar.connection import ASGIConnection
+from litestar.enums import ScopeType
 
 from hub.forwarded import Network, outer_address
 from shared.errors import NotAllowed
@@ -30,7 +31,7 @@ def refuse_foreign_origin(connection: Connection, trusted: Sequence[Network], *,
         trusted: proxies whose word is believed.
         by_cookie: the browser's cookie let it in, which comes along unasked.
     """
-    is_socket = connection.scope["type"] == "websocket"
+    is_socket = connection.scope["type"] == ScopeType.WEBSOCKET
     origin = connection.headers.get("origin")
     if origin is None:
         if by_cookie and (is_socket or connection.scope.get("method") not in READING):

@@ -38,23 +38,28 @@ class _Group:
         self.pool = pool
         self.wakes = Wakes(store, pool, f"hub.{secrets.token_hex(8)}")
         self.hearers: dict[str, Hear] = {}
+        #: something may have come that nobody heard
+        self.is_behind = False
 
     async def run(self) -> None:
         """Hear, until nobody is left to hear for."""
-        is_behind = False
         try:
             while self.hearers:
-                try:
-                    if is_behind:
-                        await self._catch_up()
-                    is_behind = False
-                    await self._hear()
-                except Exception as error:  # noqa: BLE001 - a loop's top: whoever is heard for outlives every fault
-                    _log.warning("wakes.unheard", pool=self.pool, agents=len(self.hearers), error=str(error))
-                    is_behind = True
-                    await asyncio.sleep(BACKOFF_S)
+                self.is_behind = not await self._hear_safely()
         finally:
             await self.wakes.close()
+
+    async def _hear_safely(self) -> bool:
+        """One wait; False: it went wrong, and something may have come meanwhile."""
+        try:
+            if self.is_behind:
+                await self._catch_up()
+            await self._hear()
+        except Exception as error:  # noqa: BLE001 - a loop's top: whoever is heard for outlives every fault
+            _log.warning("wakes.unheard", pool=self.pool, agents=len(self.hearers), error=str(error))
+            await asyncio.sleep(BACKOFF_S)
+            return False
+        return True
 
     async def _hear(self) -> None:
         told = await self.wakes.wait(list(self.hearers))

@@ -87,6 +87,7 @@ class Connection:
         task = asyncio.create_task(self._guarded(work))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda _: work.close())  # it was never begun, when the end came at once
         return task
 
     async def tell(self, frame: msgspec.Struct) -> None:

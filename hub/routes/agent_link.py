@@ -15,6 +15,7 @@ from hub.link.outbox import SlowReader
 from hub.link.session import LinkSession, Revoked
 from hub.parts import parts_of
 from shared import log
+from shared.errors import Invalid
 from shared.wire.access import Scope
 from shared.wire.link import PATH, SUBPROTOCOL
 
@@ -64,10 +65,13 @@ class _Frames:
 
 @websocket(PATH, opt=needs(Scope.LINK))
 async def link_agent(socket: Socket) -> None:
-    """Serve the agent until either side ends it."""
+    """Serve the agent until either side ends it.
+
+    Raises:
+        Invalid: it speaks another version.
+    """
     if SUBPROTOCOL not in socket.scope["subprotocols"]:
-        await socket.close(PROTOCOL_ERROR, f"this hub speaks {SUBPROTOCOL}")
-        return
+        raise Invalid(f"expected the subprotocol {SUBPROTOCOL}: another is for another hub", code="unknown_subprotocol")
     await socket.accept(subprotocols=SUBPROTOCOL)
     session, frames = _session(socket), _Frames(socket)
     links = parts_of(socket).links

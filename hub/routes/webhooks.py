@@ -141,8 +141,8 @@ async def change_webhook(request: Request[Any, Any, Any], webhook_id: FromPath[s
     after = msgspec.structs.replace(before, **fields)
     _check(parts, after)
     await parts.webhooks.endpoints.change(after)
-    if enabled is True:
-        await parts.webhooks.endpoints.enable(before.id)
+    if enabled is True and before.disabled is not None:
+        await parts.webhooks.endpoints.enable(after)
     if enabled is False:
         await parts.webhooks.endpoints.disable(before, "an operator disabled it")
     return await _with_figures(parts, await parts.webhooks.endpoints.get(before.id))
@@ -206,7 +206,10 @@ async def _seen(request: Request[Any, Any, Any], webhook_id: str) -> Webhook:
 
 
 async def _with_figures(parts: HubParts, webhook: Webhook) -> Webhook:
-    return msgspec.structs.replace(webhook, figures=await parts.webhooks.deliveries.figures(webhook.id))
+    figures = await parts.webhooks.deliveries.figures(webhook.id)
+    if webhook.url is None:  # its deliveries wait by server
+        figures = msgspec.structs.replace(figures, waiting=None)
+    return msgspec.structs.replace(webhook, figures=figures)
 
 
 def _check(parts: HubParts, webhook: Webhook) -> None:

@@ -32,6 +32,8 @@ MOST_AT_ONCE = 8
 BEGIN_WITHIN_S = 8.0
 LEASE_MS = round((BEGIN_WITHIN_S + TIMEOUT_S + 2.0) * 1000)
 MS_PER_S = 1000
+#: a lane that another hub has, or that rests, is looked at again after so long
+PASSED_BY_MS = 1_000
 #: lanes that one hub works at
 MOST_LANES = 256
 #: a server that asks for a rest gets at the most so much before it is asked again
@@ -96,6 +98,7 @@ class Lanes:
         """
         began_s = self._clock.monotonic_s()
         if not await self._lanes.take(lane, secrets.token_hex(8), LEASE_MS):
+            await self._lanes.pass_by(lane, self._clock.now_ms() + PASSED_BY_MS)
             return 0
         attempts, at_once, rest_s = 0, 1, 0.0
         while not self._stopped and not rest_s and self._clock.monotonic_s() - began_s < BEGIN_WITHIN_S:
@@ -108,7 +111,7 @@ class Lanes:
             at_once = min(MOST_AT_ONCE, at_once * 2) if went_well else 1
             rest_s = max((self._rest_s(answer) for answer in answers), default=0.0)
         if self._clock.monotonic_s() - began_s < LEASE_MS / MS_PER_S:
-            await self._lanes.leave(lane, rest_ms=round(rest_s * MS_PER_S))
+            await self._lanes.leave(lane, self._clock.now_ms(), rest_ms=round(rest_s * MS_PER_S))
         return attempts
 
     async def _deliver(self, due: Sequence[Delivery]) -> list[Answer]:

@@ -34,9 +34,7 @@ class WebhookParts:
 
 
 @asynccontextmanager
-async def opened_webhooks(
-    store: Store, networks: Sequence[Network], clock: Clock
-) -> AsyncIterator[WebhookParts]:
+async def opened_webhooks(store: Store, networks: Sequence[Network], clock: Clock) -> AsyncIterator[WebhookParts]:
     """The parts; nothing is delivered before somebody runs the postman.
 
     Args:

@@ -5,6 +5,7 @@
 
 - One hub works at a lane at a time, and lets go of it before its lease ends: no delivery is made twice, unless a hub
   dies (or stands still for a lease) between an answer and its note.
+- Lanes take turns: one that still has something due goes behind the others.
 - `webhook-lanes` is put right under WATCH: a delivery that comes in at that moment isn't overlooked.
 """
 
@@ -40,17 +41,26 @@ class WebhookLanes:
             holder = await self._store.client.set(_lease_key(lane), token, nx=True, get=True, px=lease_ms)
         return holder is None or holder == token.encode()  # its own: the call was repeated on a new connection
 
-    async def leave(self, lane: str, *, rest_ms: int = 0) -> None:
-        """Give the lane back; nobody takes it for `rest_ms`. Only within the lease. Raises: Unavailable."""
-        await self._set_first(lane)
+    async def pass_by(self, lane: str, until_ms: int) -> None:
+        """It is another's, or rests: look at it later, so that it doesn't stand before others. Raises: Unavailable."""
+        async with translated():
+            await self._store.client.zadd(LANES_KEY, {lane: until_ms}, xx=True, gt=True)
+
+    async def leave(self, lane: str, now_ms: int, *, rest_ms: int = 0) -> None:
+        """Give the lane back, behind all that are due; nobody takes it for `rest_ms`. Only within the lease.
+
+        Raises:
+            Unavailable: it comes back when the lease is over.
+        """
+        await self._set_first(lane, now_ms)
         async with translated():
             if rest_ms > 0:
                 await self._store.client.pexpire(_lease_key(lane), rest_ms)
             else:
                 await self._store.client.delete(_lease_key(lane))
 
-    async def _set_first(self, lane: str) -> None:
-        """`webhook-lanes` tells when the lane's first delivery is due."""
+    async def _set_first(self, lane: str, now_ms: int) -> None:
+        """`webhook-lanes` tells when the lane's first delivery is due: now at the soonest."""
         key = queue_key(lane)
         async with translated(), self._store.client.pipeline(transaction=True) as pipe:
             while True:
@@ -59,7 +69,7 @@ class WebhookLanes:
                     first = await pipe.zrange(key, 0, 0, withscores=True)
                     pipe.multi()
                     if first:
-                        pipe.zadd(LANES_KEY, {lane: first[0][1]})
+                        pipe.zadd(LANES_KEY, {lane: max(first[0][1], now_ms)})
                     else:
                         pipe.zrem(LANES_KEY, lane)
                     await pipe.execute()

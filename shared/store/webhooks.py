@@ -52,9 +52,7 @@ class Webhooks:
         """
         present = await self.all()
         _check_room(webhook, present)
-        async with translated():
-            newest = await self._store.client.xrevrange(pool_key(webhook.pool, "events"), count=1)
-        since = newest[0][0].decode() if newest else "0-0"
+        since = await self._newest(webhook.pool)
         made = msgspec.structs.replace(webhook, id=f"wh_{secrets.token_hex(ID_BYTES)}", since=since)
         return await self._add(made)
 
@@ -139,10 +137,19 @@ class Webhooks:
             await self._store.client.xadd(pool_key(webhook.pool, "events"), fields)
         return True
 
-    async def enable(self, webhook_id: str) -> None:
+    async def enable(self, webhook: Webhook) -> None:
         """It gets what happens from now on. Raises: Unavailable."""
+        anew = msgspec.structs.replace(webhook, since=await self._newest(webhook.pool))
+        async with translated(), self._store.client.pipeline(transaction=True) as pipe:
+            pipe.hset(_ALL, webhook.id, _text(anew))
+            pipe.hdel(_DISABLED, webhook.id)
+            await pipe.execute()
+
+    async def _newest(self, pool: str) -> str:
+        """Cursor of the pool's newest event."""
         async with translated():
-            await self._store.client.hdel(_DISABLED, webhook_id)
+            newest = await self._store.client.xrevrange(pool_key(pool, "events"), count=1)
+        return newest[0][0].decode() if newest else "0-0"
 
     async def _add(self, webhook: Webhook) -> tuple[Webhook, str]:
         """The secret first: no webhook is ever without one."""

@@ -30,7 +30,7 @@ class Figures(msgspec.Struct, frozen=True):
     failed_at_ms: int | None = None
     #: that had no room in the queue
     dropped: int = 0
-    #: in the queue; of a webhook for jobs: None
+    #: in the queue; None: it is for addresses that jobs name
     waiting: int | None = None
 
 

@@ -158,6 +158,11 @@ async def test_outputs_are_in_the_spool_when_it_ends(stage: Stage) -> None:
         (ServiceFault(FailureClass.LOST, "not its word"), FailureClass.SERVICE, "not its word"),
         (ServiceFault(FailureClass.SERVICE, "x" * 9999), FailureClass.SERVICE, "x" * 2000),
         (ValueError("secret"), FailureClass.SERVICE, "the worker failed unexpectedly: ValueError; its log has more"),
+        (
+            OSError(28, "No space left on device", "secret"),
+            FailureClass.SERVICE,
+            "the worker failed unexpectedly: OSError, No space left on device; its log has more",
+        ),
     ],
 )
 async def test_what_the_connector_raises_becomes_the_outcome(

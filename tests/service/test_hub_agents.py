@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from shared import __version__
-from shared.wire.access import Scope
+from shared.wire.access import Scope, Transport
 from tests.support.running_hub import HubUnderTest, bearer, hub_over
 
 
@@ -93,3 +93,11 @@ async def test_agents_and_workers_are_listed_by_pages(hub: HubUnderTest) -> None
 async def test_secrets_are_told_apart_by_case(hub: HubUnderTest) -> None:
     secret = (await hub.enrolled("a"))["Authorization"].removeprefix("Bearer ")
     assert (await hub.stranger.get("/v1/artifacts/art_1", headers=bearer(secret.swapcase()))).status_code == 401
+
+
+async def test_an_agent_of_a_hub_with_links_is_told_no_store(store_url: str, tmp_path: Path) -> None:
+    async with hub_over(store_url, tmp_path, agent_transport=Transport.LINK) as hub:
+        answer = await hub.stranger.post("/v1/agents/enroll", json={"hostname": "h"}, headers=await hub.token())
+        enrolled = answer.json()
+        assert (enrolled["transport"], enrolled["store_url"]) == ("link", None)
+        assert "redis" not in answer.text

@@ -28,6 +28,9 @@ ROUTES: list[tuple[str, str, Scope]] = [
     ("GET", f"/v1/jobs/{JOB}/artifacts/a.png", Scope.JOBS_READ),
     ("HEAD", f"/v1/jobs/{JOB}/artifacts/a.png", Scope.JOBS_READ),
     ("PUT", f"/v1/jobs/{JOB}/artifacts/a.png?fence=1", Scope.OUTPUTS_WRITE),
+    ("GET", f"/v1/jobs/{JOB}/uploads/a.png?fence=1&bytes=1&sha256={'0' * 64}", Scope.OUTPUTS_WRITE),
+    ("PATCH", f"/v1/jobs/{JOB}/uploads/a.png?fence=1&bytes=1&sha256={'0' * 64}", Scope.OUTPUTS_WRITE),
+    ("POST", f"/v1/jobs/{JOB}/uploads/a.png?fence=1&bytes=1&sha256={'0' * 64}", Scope.OUTPUTS_WRITE),
     ("POST", f"/v1/jobs/{JOB}/cancel", Scope.JOBS_CONTROL),
     ("POST", f"/v1/jobs/{JOB}/retry", Scope.JOBS_CONTROL),
     ("PATCH", f"/v1/jobs/{JOB}", Scope.JOBS_CONTROL),
@@ -59,6 +62,15 @@ ROUTES: list[tuple[str, str, Scope]] = [
     ("POST", "/v1/tokens", Scope.ADMIN),
     ("DELETE", "/v1/tokens/t", Scope.ADMIN),
     ("GET", "/v1/audit", Scope.ADMIN),
+    ("GET", "/v1/webhooks", Scope.ADMIN),
+    ("POST", "/v1/webhooks", Scope.ADMIN),
+    ("GET", "/v1/webhooks/hook", Scope.ADMIN),
+    ("PATCH", "/v1/webhooks/hook", Scope.ADMIN),
+    ("DELETE", "/v1/webhooks/hook", Scope.ADMIN),
+    ("POST", "/v1/webhooks/hook/rotate", Scope.ADMIN),
+    ("POST", "/v1/webhooks/hook/test", Scope.ADMIN),
+    ("GET", "/v1/webhooks/hook/deliveries", Scope.ADMIN),
+    ("POST", "/v1/webhooks/hook/deliveries/msg/redeliver", Scope.ADMIN),
     ("POST", "/v1/tickets", Scope.JOBS_READ),
     ("GET", "/v1/pools/default", Scope.ADMIN),
     ("PATCH", "/v1/pools/default", Scope.ADMIN),
@@ -78,11 +90,14 @@ TEMPLATES = {
     "a": "{agent_id:str}",
     "f": "{workflow_id:str}",
     "s": "{service:str}",
+    "hook": "{webhook_id:str}",
+    "msg": "{delivery_id:str}",
     "default": "{pool:str}",
 }
 OPEN = {"/healthz", "/readyz", "/version", "/metrics", "/openapi.json", "/docs"}
-#: what belongs to no pool; `test_hub_keys.py` tells what a key of one pool sees of them
-OF_NO_POOL = ("/v1/artifacts", "/v1/keys", "/v1/tokens", "/v1/audit", "/v1/tickets")
+#: what belongs to no pool, or to one that its address doesn't name; `test_hub_keys.py` and `test_hub_webhooks.py` tell
+#: what a key of one pool sees of them
+OF_NO_POOL = ("/v1/artifacts", "/v1/keys", "/v1/tokens", "/v1/audit", "/v1/tickets", "/v1/webhooks")
 KEY_SCOPES = [scope for scope in Scope if scope not in AGENT_SCOPES and scope is not Scope.ADMIN]
 
 each_route = pytest.mark.parametrize(("method", "path", "scope"), ROUTES)

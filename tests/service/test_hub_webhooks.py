@@ -283,3 +283,35 @@ async def test_private_networks_are_refused_unless_allowed(store_url: str, tmp_p
             assert (answer.json()["code"], answer.json()["pointer"]) == ("invalid_webhook", "/webhook")
         short = {"service": "simulation", "webhook": "https://x.example", "retention_s": 60}
         assert (await hub.client.post("/v1/jobs", json=short)).json()["pointer"] == "/retention_s"
+
+
+async def test_a_webhook_is_changed_and_bad_changes_are_refused(hub: HubUnderTest, receiver: Receiver) -> None:
+    webhook_id, _ = await made(hub, "https://x.example", customer_id="acme")
+    own, _ = await made(hub, None)
+    change = {"url": receiver.url, "customer_id": None, "name": "shop", "events": ["job.completed"]}
+    changed = (await hub.client.patch(f"/v1/webhooks/{webhook_id}", json=change)).json()
+    assert {name: changed[name] for name in change} == change
+    for body, status, code in (
+        ({"url": "http://10.0.0.1"}, 400, "invalid_webhook"),
+        ({"events": []}, 400, "invalid_field"),
+        ({"enabld": True}, 400, "unknown_field"),
+    ):
+        answer = await hub.client.patch(f"/v1/webhooks/{webhook_id}", json=body)
+        assert (answer.status_code, answer.json()["code"]) == (status, code)
+    refused = await hub.client.patch(f"/v1/webhooks/{own}", json={"url": "https://x.example"})
+    assert (refused.status_code, refused.json()["code"]) == (409, "no_url")
+    missing = await hub.client.post(f"/v1/webhooks/{webhook_id}/deliveries/msg_none/redeliver")
+    assert (missing.status_code, missing.json()["code"]) == (404, "delivery_not_found")
+    for path in ("", "/test", "/deliveries"):
+        method = "POST" if path == "/test" else "GET"
+        assert (await hub.client.request(method, f"/v1/webhooks/wh_none{path}")).json()["code"] == "webhook_not_found"
+
+
+async def test_what_happens_while_it_is_disabled_is_not_told(hub: HubUnderTest, receiver: Receiver) -> None:
+    webhook_id, _ = await made(hub, receiver.url)
+    assert (await hub.client.patch(f"/v1/webhooks/{webhook_id}", json={"enabled": False})).json()["disabled"]
+    await ended(hub)
+    await hub.client.patch(f"/v1/webhooks/{webhook_id}", json={"enabled": True})
+    job_id = await ended(hub)
+    await came(receiver, 1)
+    assert [msgspec.json.decode(body)["data"]["job_id"] for body in receiver.bodies] == [job_id]

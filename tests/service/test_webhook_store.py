@@ -183,8 +183,24 @@ async def test_a_lease_ends_with_its_hub_and_the_lane_stays_listed(hub: Hub) -> 
     await hub.store.client.delete("muster:{hub}:webhook-lease:wh_1")  # what the end of the lease does
     assert await hub.lanes.take("wh_1", "b", LEASE_MS)
     await hub.deliveries.settle(msgspec.structs.replace(delivery(1), state=DeliveryState.DELIVERED, next_at_ms=None), 5)
-    await hub.lanes.leave("wh_1")
+    await hub.lanes.leave("wh_1", 5)
     assert await hub.lanes.due(10, 5) == []
+
+
+async def test_lanes_that_rest_or_have_much_to_do_do_not_stand_before_others(hub: Hub) -> None:
+    for lane in ("wh_a", "wh_b", "wh_c"):
+        await hub.deliveries.add(
+            [msgspec.structs.replace(delivery(n), id=f"{lane}{n}", webhook_id=lane) for n in (1, 2)]
+        )
+    assert await hub.lanes.due(100, 1) == ["wh_a"]
+    assert await hub.lanes.take("wh_a", "one", LEASE_MS)
+    await hub.lanes.leave("wh_a", 50)
+    assert await hub.lanes.due(100, 1) == ["wh_b"], "its turn"
+    await hub.lanes.pass_by("wh_b", 1_000)
+    assert await hub.lanes.due(100, 5) == ["wh_c", "wh_a"]
+    assert await hub.lanes.due(1_000, 5) == ["wh_c", "wh_a", "wh_b"]
+    await hub.lanes.pass_by("wh_none", 1_000)
+    assert await hub.lanes.due(1_000, 5) == ["wh_c", "wh_a", "wh_b"]
 
 
 async def test_a_full_queue_drops_the_newest_and_counts_them(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ from agent.detect import Machine
 from agent.identity import Identity
 from shared.client.connection import Connection
 from shared.clock import SystemClock
+from tests.support.crews import crew_with
 from tests.support.ways import opened
 
 __all__ = ["Counted", "running_fleet"]
@@ -74,14 +75,15 @@ async def running_fleet(identities: list[Identity], service: Any, folder: Path, 
 def _wiring(identity: Identity, way: Any, service: Any, folder: Path, number: int, **open_ones: Any) -> Wiring:
     state_dir = folder / identity.agent_id
     state_dir.mkdir()
+    config = AgentConfig(services=["simulation"])
     return Wiring(
-        config=AgentConfig(services=["simulation"]),
+        config=config,
         agent_id=identity.agent_id,
         pools=identity.pools,
         machine=Machine(hostname="h", capability={"ram_gb": 8.0}, gpus=()),
-        connectors=[service],
-        broker=way,
-        suspensions=way,
+        crew=crew_with([service], config, agent_id=identity.agent_id),
+        broker=way.broker,
+        suspensions=way.suspensions,
         state_dir=state_dir,
         pid=number,
         clock=SystemClock(),

@@ -61,7 +61,7 @@ class Scene:
         """A claim after so much time, and by which way the next one goes."""
         self.time.pass_s(after_s)
         with suppress(MusterError):
-            await self.way.claim("default", "a")
+            await self.way.ask(lambda way: way.claim("default", "a"))
         return self.way.transport
 
     async def fall_back(self) -> None:
@@ -146,6 +146,18 @@ async def test_a_wait_is_begun_anew_on_the_other_way(scene: Scene) -> None:
     await scene.fall_back()
     with pytest.raises(Unavailable):
         await waiting
+    scene.linked.told.put_nowait(("default", Signal.JOB, "a"))
+    assert await scene.way.wait(POOLS, "box", timeout_s=30) == [("default", Signal.JOB, "a")]
+
+
+async def test_a_way_that_changes_between_two_waits_is_heeded(scene: Scene) -> None:
+    waiting = asyncio.create_task(scene.way.wait(POOLS, "box", timeout_s=30))
+    await wait_until(lambda: scene.direct.told._getters, 1, "it waits")  # type: ignore[attr-defined]
+    scene.link.hear()
+    await waiting
+    await scene.fall_back()
+    with pytest.raises(Unavailable):
+        await scene.way.wait(POOLS, "box", timeout_s=30)
     scene.linked.told.put_nowait(("default", Signal.JOB, "a"))
     assert await scene.way.wait(POOLS, "box", timeout_s=30) == [("default", Signal.JOB, "a")]
 
