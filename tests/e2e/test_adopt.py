@@ -27,7 +27,7 @@ async def test_a_simulated_job_goes_on_where_it_was(api: HubApi, agent: StartAge
     worker = agent("one")
     await api.until_workers(1)
     job = await api.submit(payload={"duration_s": 6, "steps": 12, "outputs": [{"name": "a.bin", "bytes": 1000}]})
-    await api.until(job["id"], "active")
+    await api.until_confirmed(job["id"])
     await worker.program.kill()
     worker.start()
     done = await api.until(job["id"], "completed", timeout_s=15)
@@ -41,17 +41,18 @@ async def test_a_simulated_job_goes_on_where_it_was(api: HubApi, agent: StartAge
 async def test_a_job_submitted_over_http_is_asked_for_and_not_submitted_again(
     api: HubApi, agent: StartAgent, tmp_path: Path
 ) -> None:
-    standin = HttpStandin(looks=[{"status": "running"}])
+    standin = HttpStandin(looks=[{"status": "running", "percent": 10}])
     async with served(standin) as url:
         settings = tmp_path / "agent.toml"
         settings.write_text(
             f'[[http]]\nservice = "mesh"\nurl = "{url}/jobs"\nid = "/job/id"\npoll_s = 0.1\n'
             f'poll_url = "{url}/jobs/{{id}}"\ncancel_url = "{url}/jobs/{{id}}/cancel"\n'
+            'progress = "/percent"\nprogress_max = 100\n'
         )
         worker = agent("one", "--config", str(settings), SERVICES="mesh")
         await api.until_workers(1)
         job = await api.submit("mesh", payload={"n": 1})
-        await wait_until(lambda: standin.calls("/jobs/a%2F1"), 20, f"it is polled\n{worker.program.log()}")
+        await api.until_confirmed(job["id"])
         await worker.program.kill()
         looked = len(standin.calls("/jobs/a%2F1"))
         worker.start("--config", str(settings))
