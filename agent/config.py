@@ -151,7 +151,7 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         ),
     ] = msgspec.field(default_factory=list)
     openai_concurrency: Annotated[
-        Annotated[int, Meta(ge=1, le=1024)] | None,
+        Annotated[int, Meta(ge=1, le=64)] | None,
         Meta(
             description="workers that share such a server; above 1 only for one that queues or batches (vLLM)",
             extra={"env": "OPENAI_CONCURRENCY", "default": "those of one GPU"},

@@ -21,6 +21,9 @@ from shared.errors import Misconfigured
 
 __all__ = ["SERVED", "Instance", "Plan", "PlannedWorker", "plan_of"]
 
+#: the store takes no more from an agent (shared/lua/00_header.lua): its calls stay short
+MOST_WORKERS = 64
+
 #: services that have a server, whose address is the setting `<service>_url`
 SERVED = ("a1111", "comfyui", "openai")
 
@@ -106,6 +109,7 @@ def plan_of(config: AgentConfig, known: Collection[str], *, gpu_count: int, agen
     faults += [f"two workers would be {name}: name the [[worker]] tables" for name in _twice(drafts)]
     binding = _Binding(config)
     faults += binding.bind(drafts)
+    faults += _too_many(drafts)
     if faults:
         raise Misconfigured("\n".join(faults))
     workers = tuple(_planned(draft, agent_id, binding.of[draft.worker_id], config) for draft in drafts)
@@ -172,6 +176,12 @@ def _faults(tables: Sequence[WorkerTable], usual: Sequence[str], known: Collecti
             if service not in offered:
                 wanted = f"one of {', '.join(offered)}" if offered else "no service: none of its own has a server"
                 yield f"expected {where}.urls to name {wanted}, got '{service}'; or add that to its services"
+
+
+def _too_many(drafts: Sequence[_Draft]) -> Iterator[str]:
+    if len(drafts) > MOST_WORKERS:
+        remedy = "give the [[worker]] tables fewer slots, or start a second agent"
+        yield f"expected at most {MOST_WORKERS} workers of an agent, got {len(drafts)}: {remedy}"
 
 
 def _unknown(services: Collection[str], known: Collection[str], place: str) -> Iterator[str]:

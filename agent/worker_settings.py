@@ -29,7 +29,7 @@ class WorkerTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     #: services it offers, also while they are down; None: those of the agent
     services: Annotated[list[Word], Meta(min_length=1)] | None = None
     #: jobs it may run at once: with more than one it is as many workers, `ID-name.0`, `ID-name.1`, ...
-    slots: Annotated[int, Meta(ge=1, le=1024)] = 1
+    slots: Annotated[int, Meta(ge=1, le=64)] = 1
     #: service → its instance, where it isn't that of `COMFYUI_URL` and the like
     urls: dict[str, Annotated[str, Meta(pattern=SERVER_URL)]] = msgspec.field(default_factory=dict)
     #: beside the agent's

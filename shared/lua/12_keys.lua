@@ -22,14 +22,47 @@ local function is_service(name)
 end
 
 -- A text from outside as it may stand in records and events: valid UTF-8 of bounded length.
-local function tidy(text)
-  text = string.sub(text, 1, LIMITS.text_bytes)
-  if not string.find(text, '[\128-\255]') then return text end
-  return (string.gsub(text, '[\128-\255]+', function(run)
-    local rest = string.gsub(run, '[\194-\223][\128-\191]', '')
-    rest = string.gsub(rest, '[\225-\236\238\239][\128-\191][\128-\191]', '')
-    return rest == '' and run or string.rep('?', #run)
-  end))
+local tidy
+
+do
+  -- The characters of more than one byte, by their first; neither overlong ones nor halves of surrogate pairs.
+  local CHARACTERS = {
+    '^[\225-\236\238\239][\128-\191][\128-\191]', '^[\194-\223][\128-\191]', '^\224[\160-\191][\128-\191]',
+    '^\237[\128-\159][\128-\191]', '^\240[\144-\191][\128-\191][\128-\191]',
+    '^[\241-\243][\128-\191][\128-\191][\128-\191]', '^\244[\128-\143][\128-\191][\128-\191]',
+  }
+
+  -- Where the character that begins at `at` ends; nil when none does.
+  local function last_byte(run, at)
+    for i = 1, #CHARACTERS do
+      local _, last = string.find(run, CHARACTERS[i], at)
+      if last then return last end
+    end
+  end
+
+  -- Bytes above ASCII, with a question mark for each that belongs to no character.
+  local function mended(run)
+    local parts, at = {}, 1
+    while at <= #run do
+      local last = last_byte(run, at)
+      parts[#parts + 1] = last and string.sub(run, at, last) or '?'
+      at = (last or at) + 1
+    end
+    return table.concat(parts)
+  end
+
+  -- Its first bytes, to the end of a character.
+  local function cut(text, size)
+    local kept = string.sub(text, 1, size)
+    if not string.find(text, '^[\128-\191]', size + 1) then return kept end
+    return (string.gsub(kept, '[\192-\255][\128-\191]?[\128-\191]?$', ''))
+  end
+
+  function tidy(text)
+    if #text > LIMITS.text_bytes then text = cut(text, LIMITS.text_bytes) end
+    if not string.find(text, '[\128-\255]') then return text end
+    return (string.gsub(text, '[\128-\255]+', mended))
+  end
 end
 
 -- Field values of a hash as a table by field name; absent fields are absent.

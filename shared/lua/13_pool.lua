@@ -2,6 +2,8 @@
 --
 --   key   "muster:{name}:", what all its keys begin with
 --   now   milliseconds; now_text the same as text
+--   work     how much searching for jobs this call may still do, in heads looked at (LIMITS.work)
+--   judged   what judging (job class, worker class) pairs has cost in this call, in pairs of a plain requirement
 --   events, timers, heads   keys that most calls use; lists: of 50_jobs.lua
 -- and what the key `pool` holds, one msgpack map:
 --   lease_ms, retain_completed_ms, retain_failed_ms, affinity_ms   settings
@@ -27,10 +29,9 @@ do
     return string.match(key, '^muster:{[a-z0-9]+}:')
   end
 
-  local remembered = {} -- routing key → pool; only this library changes what it knows
+  local remembered = {} -- prefix → pool; only this library changes what it knows
 
-  local function read(key)
-    local prefix = pools.prefix(key)
+  local function read(prefix)
     local stored = redis.call('GET', prefix .. 'pool')
     local pool = setmetatable(stored and cmsgpack.unpack(stored) or {}, DEFAULTED)
     pool.key, pool.lists = prefix, {}
@@ -40,14 +41,15 @@ do
 
   -- The pool of the key that routes the call.
   function pools.open(keys)
-    local key, now = keys[1], now_ms()
-    local pool = remembered[key]
+    local prefix, now = pools.prefix(keys[1]), now_ms()
+    local pool = remembered[prefix]
     if not pool or now < pool.read_at or now - pool.read_at > LIMITS.remember_ms then
-      pool = read(key)
-      pool.read_at, remembered[key] = now, pool
+      pool = read(prefix)
+      pool.read_at, remembered[prefix] = now, pool
     end
     if pool.now ~= now then pool.now, pool.now_text = now, int(now) end
-    pool.pairs, pool.amnesty_at_ms, pool.hands_off = nil, nil, nil
+    pool.pairs, pool.judged, pool.amnesty_at_ms, pool.hands_off = nil, 0, nil, nil
+    pool.work = LIMITS.work
     return pool
   end
 

@@ -13,16 +13,16 @@ do
     redis.call('ZADD', pool.timers, at, what)
   end
 
-  -- The word is due at once: a later call does it.
-  function timers.soon(pool, what)
-    timers.at(pool, 0, what)
-  end
-
   -- The word is due at that time at the latest.
   function timers.at_most(pool, at, what)
     local known = nearest[pool.key]
     if known and at < known.at then known.at = at end
     redis.call('ZADD', pool.timers, 'LT', at, what)
+  end
+
+  -- The word is due at once: a later call does it, after what has been due for longer.
+  function timers.soon(pool, what)
+    timers.at_most(pool, pool.now, what)
   end
 
   -- The word isn't waited for any more.

@@ -13,18 +13,26 @@ do
   -- Paths that only a worker's identity answers exactly; elsewhere a class of workers can't say.
   documents.identity_paths = {['worker.id'] = true, ['agent.id'] = true, hostname = true, ['gpu.uuid'] = true}
 
-  -- A function that answers decode(text), remembered by text. What it remembers is bounded: over `budget_bytes` of text
-  -- (and 64 bytes for each) all is forgotten at once.
-  function documents.remembered(decode, budget_bytes)
-    local known, size_bytes = {}, 0
-    return function(text)
-      local value = known[text]
-      if value ~= nil then return value end
-      value = decode(text)
-      size_bytes = size_bytes + #text + 64
-      if size_bytes > budget_bytes then known, size_bytes = {}, #text + 64 end
-      known[text] = value
+  -- A bounded memory {of = {key → value}, keep(key, value, text_bytes) → value}: over `budget_bytes` of the texts that
+  -- its values were made of (and 64 bytes for each) all is forgotten at once.
+  function documents.memory(budget_bytes)
+    local memory, held_bytes = {of = {}}, 0
+    function memory.keep(key, value, text_bytes)
+      held_bytes = held_bytes + text_bytes + 64
+      if held_bytes > budget_bytes then memory.of, held_bytes = {}, text_bytes + 64 end
+      memory.of[key] = value
       return value
+    end
+    return memory
+  end
+
+  -- A function that answers decode(text), remembered by text within `budget_bytes`.
+  function documents.remembered(decode, budget_bytes)
+    local memory = documents.memory(budget_bytes)
+    return function(text)
+      local value = memory.of[text]
+      if value ~= nil then return value end
+      return memory.keep(text, decode(text), #text)
     end
   end
 
@@ -118,9 +126,17 @@ do
     end
   end
 
+  -- What judging a tree costs, in pairs of a plain requirement: a glob costs as much as one, or eight plain conditions.
+  local function cost(node)
+    if node.op == 'like' then return 1 end
+    local sum = (1 + (type(node.operand) == 'table' and #node.operand or 0)) / 8
+    for i = 1, #node do sum = sum + cost(node[i]) end
+    return sum
+  end
+
   local ISOLATIONS = {none = true, loose = true, strict = true}
 
-  -- What a job asks: {service, isolation, requires = tree, model?, model_path, address?}.
+  -- What a job asks: {service, isolation, requires = tree, model?, model_path, address?, cost}.
   documents.requirement = documents.remembered(function(text)
     local raw = cjson.decode(text)
     local requires = tree(raw.requires, 0)
@@ -129,7 +145,7 @@ do
     end
     return {
       service = raw.service, isolation = raw.isolation, model = raw.model, model_path = 'models.' .. raw.service,
-      requires = requires, address = address(requires),
+      requires = requires, address = address(requires), cost = cost(requires),
     }
   end, 8388608)
 
@@ -147,8 +163,12 @@ do
     return entries
   end, 16777216)
 
-  -- Which jobs a worker takes: a tree over a job's attributes.
-  documents.accepts = documents.remembered(function(text) return (tree(cjson.decode(text), 0)) end, 4194304)
+  -- Which jobs a worker takes: a tree over a job's attributes, and its `cost` at the root.
+  documents.accepts = documents.remembered(function(text)
+    local accepts = tree(cjson.decode(text), 0)
+    accepts.cost = cost(accepts)
+    return accepts
+  end, 4194304)
 
   -- Who a worker is: path → text.
   documents.identity = documents.remembered(function(text)

@@ -5,9 +5,8 @@
 -- they only grow, and their number is the version under which a job class was made.
 
 do
-  local job_classes, job_class_count = {}, 0
-  local worker_classes, worker_class_count = {}, 0
-  local names, name_count = {}, 0 -- requirement → name, of classes without significant part
+  local job_classes = documents.memory(LIMITS.job_class_bytes)
+  local worker_classes = documents.memory(LIMITS.worker_class_bytes)
 
   local function digest(text)
     return string.sub(redis.sha1hex(text), 1, 16)
@@ -26,10 +25,15 @@ do
   local function significant_part(pool, spec)
     if pool.significant == 0 then return {} end
     local attributes, part = classes.attributes(documents.object(spec)), {}
-    local paths = redis.call('SMEMBERS', pool.key .. 'significant')
+    local paths = {}
+    for path, value in pairs(attributes) do
+      if type(value) == 'string' then paths[#paths + 1] = path end
+    end
+    if #paths == 0 then return part end
     table.sort(paths)
-    for _, path in ipairs(paths) do
-      if type(attributes[path]) == 'string' then
+    local are_significant = redis.call('SMISMEMBER', pool.key .. 'significant', unpack(paths))
+    for i, path in ipairs(paths) do
+      if are_significant[i] == 1 then
         part[#part + 1] = path
         part[#part + 1] = attributes[path]
       end
@@ -46,17 +50,16 @@ do
     return digest(table.concat(text, '\n'))
   end
 
+  -- The name of a class that is nothing but a requirement, as most are.
+  local plain_name = documents.remembered(function(requirement)
+    return compute_name(requirement, 0, '', {})
+  end, 4194304)
+
   -- The name of the class of a job with this compiled requirement and spec (JSON text). `avoid` is the worker that
-  -- failed it, or absent. Most classes are nothing but a requirement: their names are remembered.
+  -- failed it, or absent.
   function classes.name(pool, requirement, spec, avoid)
-    local is_plain = pool.significant == 0 and (avoid or '') == ''
-    local name = is_plain and names[requirement]
-    if name then return name end
-    name = compute_name(requirement, pool.significant, avoid or '', significant_part(pool, spec))
-    if not is_plain then return name end
-    if name_count >= LIMITS.known_classes then names, name_count = {}, 0 end
-    names[requirement], name_count = name, name_count + 1
-    return name
+    if pool.significant == 0 and (avoid or '') == '' then return plain_name(requirement) end
+    return compute_name(requirement, pool.significant, avoid or '', significant_part(pool, spec))
   end
 
   local function create(pool, name, requirement, avoid, part)
@@ -103,6 +106,7 @@ do
     if known then
       redis.call('ZREM', pool.key .. 'service-classes:' .. known.service, name)
       redis.call('ZREM', classes.heads(pool, name), name)
+      workable.forget(pool, known)
     end
     if class.witness then redis.call('SREM', pool.key .. 'witness:' .. class.witness, name) end
     redis.call('DEL', key, pool.key .. 'waiting:' .. name)
@@ -128,17 +132,15 @@ do
   -- The job class of this name, or nil when there is none or it can't be read:
   -- {name, service, requirement, attributes, version, avoid, text, part}.
   function classes.job(pool, name)
-    local known = job_classes[name]
+    local known = job_classes.of[name]
     if known then return known end
     local class = load_job_class(pool, name)
     if not class then return nil end
-    if job_class_count >= LIMITS.known_classes then job_classes, job_class_count = {}, 0 end
-    job_classes[name], job_class_count = class, job_class_count + 1
-    return class
+    return job_classes.keep(name, class, #class.text + LIMITS.class_bytes)
   end
 
   -- Is the job class decoded already?
-  function classes.knows_job(name) return job_classes[name] ~= nil end
+  function classes.knows_job(name) return job_classes.of[name] ~= nil end
 
   -- The key of the heads among which the class stands: those of all workers, or of its addressees.
   function classes.heads(pool, name)
@@ -169,21 +171,20 @@ do
     if not sound or not readable then return nil end
     local without = {}
     for service in string.gmatch(stored.without or '', '%S+') do without[service] = true end
-    return {name = name, capability = capability, accepts = accepts, without = without}
+    local text_bytes = #stored.capability + #stored.accepts
+    return {name = name, capability = capability, accepts = accepts, without = without, text_bytes = text_bytes}
   end
 
   -- Is the worker class decoded already?
-  function classes.knows_worker(name) return worker_classes[name] ~= nil end
+  function classes.knows_worker(name) return worker_classes.of[name] ~= nil end
 
   -- The worker class of this name, or nil when there is none or it can't be read:
   -- {name, capability, accepts, without}.
   function classes.worker(pool, name)
-    local known = worker_classes[name]
+    local known = worker_classes.of[name]
     if known then return known end
     local class = load_worker_class(pool, name)
     if not class then return nil end
-    if worker_class_count >= LIMITS.known_classes then worker_classes, worker_class_count = {}, 0 end
-    worker_classes[name], worker_class_count = class, worker_class_count + 1
-    return class
+    return worker_classes.keep(name, class, class.text_bytes + LIMITS.class_bytes)
   end
 end

@@ -26,6 +26,7 @@ do
     if known then return known end
     local worker, class = classes.worker(pool, worker_class), classes.job(pool, job_class)
     if not worker or not class then return 'no' end -- not remembered: it may come to be
+    pool.judged = pool.judged + math.max(1, class.requirement.cost + worker.accepts.cost)
     return remember(worker_class, job_class, compute(worker, class))
   end
 
@@ -35,15 +36,29 @@ do
     return match.takes(class.requirement, class.attributes, worker)
   end
 
-  -- Is one of the workers of this class, other than `worker_id`, registered that can run the job class?
+  -- The class of a registered worker that is of the identity a job class asks for and meets it, or nil; and how many
+  -- were looked at.
+  function feasible.addressee(pool, class)
+    local ids = redis.call('SRANDMEMBER', pool.key .. 'addressees:' .. class.requirement.address, LIMITS.examine)
+    for i, id in ipairs(ids) do
+      local worker = read_fields(pool.key .. 'worker:' .. id, 'class', 'identity', 'unlisted')
+      local of = worker.class and not worker.unlisted and classes.worker(pool, worker.class)
+      if of and takes(class, of, documents.identity(worker.identity)) then return worker.class, i end
+    end
+    return nil, #ids
+  end
+
+  -- Is one of the workers of this class, other than `worker_id`, registered that can run the job class, and doesn't
+  -- drain?
   local function one_of_class_can(pool, worker_id, worker_class, class)
     local of = classes.worker(pool, worker_class)
     local answer = of and takes(class, of)
     if answer == false or not of then return false end
-    local most = answer and 2 or LIMITS.wake_workers
-    for _, other in ipairs(redis.call('SRANDMEMBER', pool.key .. 'wclass-workers:' .. worker_class, most)) do
-      local identity = other ~= worker_id and redis.call('HGET', pool.key .. 'worker:' .. other, 'identity')
-      if identity and (answer or takes(class, of, documents.identity(identity))) then return true end
+    local others = redis.call('SRANDMEMBER', pool.key .. 'wclass-workers:' .. worker_class, LIMITS.wake_workers)
+    for _, id in ipairs(others) do
+      local other = id ~= worker_id and read_fields(pool.key .. 'worker:' .. id, 'identity', 'draining')
+      local is_there = other and other.identity and not other.draining
+      if is_there and (answer or takes(class, of, documents.identity(other.identity))) then return true end
     end
     return false
   end
@@ -53,6 +68,7 @@ do
     local witness = redis.call('HGET', pool.key .. 'class:' .. class.name, 'witness')
     if witness and one_of_class_can(pool, worker_id, witness, class) then return true end
     for _, worker_class in ipairs(redis.call('ZRANGE', pool.key .. 'wclasses', 0, LIMITS.others - 1)) do
+      if pool.judged > LIMITS.judge then break end
       if feasible.classes(pool, worker_class, class.name) ~= 'no'
         and one_of_class_can(pool, worker_id, worker_class, class) then return true end
     end

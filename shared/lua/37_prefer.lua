@@ -6,6 +6,24 @@ do
   -- Of a job's wishes: a list of {node, weight}, compiled by shared/wire/compiled.py.
   local NOTHING = {}
 
+  -- Does the node, or one below it, ask who the worker is?
+  local function is_personal(node)
+    if node.identity then return true end
+    for i = 1, #node do
+      if is_personal(node[i]) then return true end
+    end
+    return false
+  end
+
+  -- May two workers of one class meet different wishes of the job?
+  function prefer.tells_apart(wish)
+    if wish.model then return true end
+    for _, one in ipairs(wish.list) do
+      if is_personal(one.node) then return true end
+    end
+    return false
+  end
+
   -- What a job of the class wishes: {model = 'service/model' | nil, list of {node, weight}}. `job` may be nil: the
   -- head of the class is read then.
   function prefer.wish(pool, class, job)
@@ -42,8 +60,8 @@ do
   end
 
   -- A worker as it is compared with others.
-  function prefer.candidate(pool, wish, worker, since, is_warm)
-    local of = classes.worker(pool, worker.class)
+  function prefer.candidate(pool, wish, worker, since)
+    local of, is_warm = classes.worker(pool, worker.class), prefer.is_warm(worker, wish)
     return {
       worker = worker,
       -prefer.weight(pool, wish, worker), is_warm and 0 or 1, number_at(of and of.capability, 'cost.per_hour'),

@@ -40,41 +40,44 @@ do
     return record.class and record or nil
   end
 
-  -- The best worker of this class that is parked and can run the job class: one with the job's model warm, else the
-  -- longest parked. Answers it, since when, and is it warm; nil when there is none.
+  -- The best worker of this class that is parked and can run the job class, as prefer.candidate says it; nil when there
+  -- is none.
   local function best_of_class(pool, worker_class, job_class, wish)
     local answer = feasible.classes(pool, worker_class, job_class)
     if answer == 'no' then return nil end
-    local last = (answer == 'yes' and not wish.model) and 0 or LIMITS.wake_workers - 1
+    local tells_apart, best = prefer.tells_apart(wish), nil
+    local last = (answer == 'yes' and not tells_apart) and 0 or LIMITS.wake_workers - 1
     local parked = redis.call('ZRANGE', pool.key .. 'parked:' .. worker_class, 0, last, 'WITHSCORES')
-    local best, since = nil, nil
     for i = 1, #parked, 2 do
       local worker = load_worker(pool, parked[i])
       if not worker then
         wake.unpark(pool, worker_class, parked[i])
       elseif answer == 'yes' or feasible.worker(pool, worker, job_class) then
-        if prefer.is_warm(worker, wish) then return worker, tonumber(parked[i + 1]), true end
-        if not best then best, since = worker, tonumber(parked[i + 1]) end
+        local candidate = prefer.candidate(pool, wish, worker, tonumber(parked[i + 1]))
+        if not best or prefer.before(candidate, best) then best = candidate end
+        if not tells_apart then break end
       end
     end
-    return best, since, false
+    return best
   end
 
   -- The best parked worker for the job class among a bounded number of worker classes from rank `first` on; nil when
-  -- there is none, and whether these were the last classes.
+  -- there is none, and the rank to go on from when these weren't the last classes.
   local function best_parked(pool, job_class, first, wish)
     local parked = redis.call('ZRANGE', pool.key .. 'parked', first, first + LIMITS.wake_classes - 1)
-    local best, candidates = nil, 0
+    local best, candidates, looked_at = nil, 0, 0
     for _, worker_class in ipairs(parked) do
-      local worker, since, is_warm = best_of_class(pool, worker_class, job_class, wish)
-      if worker then
+      if looked_at > 0 and pool.judged > LIMITS.judge then break end
+      looked_at = looked_at + 1
+      local candidate = best_of_class(pool, worker_class, job_class, wish)
+      if candidate then
         candidates = candidates + 1
-        local candidate = prefer.candidate(pool, wish, worker, since, is_warm)
         if not best or prefer.before(candidate, best) then best = candidate end
         if candidates == LIMITS.wake_candidates then break end
       end
     end
-    return best and best.worker, #parked < LIMITS.wake_classes
+    local is_last = looked_at == #parked and #parked < LIMITS.wake_classes
+    return best and best.worker, not is_last and first + looked_at or nil
   end
 
   -- The best parked worker among those an address names.
@@ -88,7 +91,7 @@ do
   end
 
   local function best_worker(pool, class, job, first)
-    if class.requirement.address then return best_addressee(pool, class), true end
+    if class.requirement.address then return best_addressee(pool, class), nil end
     return best_parked(pool, class.name, first, prefer.wish(pool, class, job))
   end
 
@@ -107,12 +110,9 @@ do
     local class = classes.job(pool, job_class)
     if not class or queue.is_paused(pool, class.service) then return false end
     first = first or 0
-    local worker, all_seen = best_worker(pool, class, job, first)
+    local worker, next_rank = best_worker(pool, class, job, first)
     if not worker then
-      if not all_seen then
-        local entry = 'look ' .. job_class .. ' ' .. int(first + LIMITS.wake_classes)
-        timers.soon(pool, entry)
-      end
+      if next_rank then timers.soon(pool, 'look ' .. job_class .. ' ' .. int(next_rank)) end
       return false
     end
     wake.unpark(pool, worker.class, worker.id)

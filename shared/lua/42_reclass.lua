@@ -14,6 +14,7 @@ do
   function reclass.step(pool, name)
     local from = classes.job(pool, name)
     local first = redis.call('ZRANGE', pool.key .. 'waiting:' .. name, 0, LIMITS.reclass - 1)
+    pool.work = pool.work - 4 * #first -- each about as much as four heads
     local before = pool.hands_off
     pool.hands_off = true -- who is woken asks when all these are in their places
     for _, member in ipairs(first) do move_job(pool, from, member) end

@@ -6,7 +6,19 @@ do
   --   state, service, class, priority, seq, order, fence, attempts, max_attempts, submitted_at_ms, timeout_ms, step,
   --   worker_id, session, claimed_at_ms, lease_ms, timeout_at_ms, finished_at_ms, stall_ms, stall_at_ms, due_at_ms,
   --   delay_ms, expires_at_ms, retention_ms, unworkable_after_ms, cancel_at_ms, failure_class, message, reaped, ended,
-  --   progress, open, has_dependants, prefers, customer_id, workflow, expires_in_ms, follow_at_ms
+  --   progress, preview, open, has_dependants, prefers, customer_id, workflow, expires_in_ms, follow_at_ms
+
+  local KINDS = {
+    state = 'string', service = 'string', class = 'string', priority = 'number', seq = 'number', order = 'number',
+    fence = 'number', attempts = 'number', max_attempts = 'number', submitted_at_ms = 'number', timeout_ms = 'number',
+    step = 'number', worker_id = 'string', session = 'string', claimed_at_ms = 'number', lease_ms = 'number',
+    timeout_at_ms = 'number', finished_at_ms = 'number', stall_ms = 'number', stall_at_ms = 'number',
+    due_at_ms = 'number', delay_ms = 'number', expires_at_ms = 'number', retention_ms = 'number',
+    unworkable_after_ms = 'number', cancel_at_ms = 'number', failure_class = 'string', message = 'string',
+    reaped = 'number', ended = 'number', progress = 'string', preview = 'string', open = 'number',
+    has_dependants = 'boolean', prefers = 'string', customer_id = 'string', workflow = 'string',
+    expires_in_ms = 'number', follow_at_ms = 'number',
+  }
 
   local FINAL = {completed = true, failed = true, cancelled = true}
   local WAITING = {blocked = true, scheduled = true, pending = true}
@@ -23,12 +35,27 @@ do
   function jobs.is_final(job) return FINAL[job.state] == true end
   function jobs.is_waiting(job) return WAITING[job.state] == true end
 
+  -- Is all there that a record in this state is read for?
+  local function is_complete(job)
+    local state = job.state
+    if not jobs.next_states[state] then return false end
+    if not (job.service and job.class and job.seq and job.order and job.fence and job.attempts) then return false end
+    if not (job.priority and job.max_attempts and job.submitted_at_ms) then return false end
+    if state == 'active' then return job.worker_id and job.lease_ms and job.timeout_at_ms end
+    if state == 'blocked' then return job.open end
+    return not FINAL[state] or job.finished_at_ms
+  end
+
   -- Fields by name from the stored text; nil when it can't be read.
   local function unpacked(text)
     local is_whole, job = pcall(cmsgpack.unpack, text)
-    if not is_whole or type(job) ~= 'table' or not jobs.next_states[job.state] then return nil end
-    if not (job.service and job.class and job.seq and job.order and job.fence and job.attempts) then return nil end
-    return job
+    if not is_whole or type(job) ~= 'table' then return nil end
+    for name, value in pairs(job) do
+      local kind = KINDS[name]
+      if kind and type(value) ~= kind then return nil end
+      if kind == 'number' and not (value >= 0 and value <= 9007199254740991) then return nil end
+    end
+    return is_complete(job) and job or nil
   end
 
   -- The job's record with its id; nil when there is none. Second answer: true when there is one that can't be read.
@@ -65,8 +92,11 @@ do
 
   -- Ids of the jobs that it depends on.
   function jobs.depends_on(pool, id)
-    local ids = documents.object(jobs.spec(pool, id)).depends_on
-    return type(ids) == 'table' and ids or {}
+    local listed, ids = documents.object(jobs.spec(pool, id)).depends_on, {}
+    for _, other in ipairs(type(listed) == 'table' and listed or {}) do
+      if type(other) == 'string' then ids[#ids + 1] = other end
+    end
+    return ids
   end
 
   -- The job refers to the class of this requirement that avoids that worker ('' = nobody). The record isn't stored.
@@ -170,7 +200,7 @@ do
   function jobs.unlease(pool, job)
     timers.drop(pool, 'lease ' .. job.id)
     redis.call('HDEL', pool.key .. 'worker:' .. job.worker_id, 'job_id') -- it holds one job at a time: this one
-    job.progress, job.stall_at_ms = nil, nil
+    job.progress, job.preview, job.stall_at_ms = nil, nil, nil
   end
 
   local function retention_ms(pool, job, state)
@@ -185,7 +215,7 @@ do
     job.cancel_at_ms, job.due_at_ms, job.reaped = nil, nil, nil
     jobs.move(pool, job, state)
     redis.call('ZADD', pool.key .. 'chores', pool.now + retention_ms(pool, job, state), 'prune ' .. job.id)
-    classes.leave(pool, job.class)
+    if job.class ~= '' then classes.leave(pool, job.class) end -- a damaged record may not tell
     more.attempt = job.attempts
     events.job(pool, state, job, more)
     if job.has_dependants then timers.soon(pool, 'dependants ' .. job.id) end
@@ -257,16 +287,61 @@ do
     events.add(pool, 'job.pruned', {job_id = job.id})
   end
 
-  -- A record that can't be read is set aside: failed, so that it is seen and never met again by a claim.
-  function jobs.set_aside(pool, id, class)
-    local known = classes.job(pool, class)
-    if not known then return end
-    local seq = tonumber(redis.call('ZSCORE', pool.key .. 'jobs:' .. known.service .. ':pending', id) or 0)
-    redis.call('DEL', pool.key .. 'job:' .. id)
+  -- Service, state and seq by the list that the job stands in; nil when it stands in none.
+  local function listed(pool, id)
+    for _, service in ipairs(redis.call('SMEMBERS', pool.key .. 'services')) do
+      for state in pairs(jobs.next_states) do
+        local seq = redis.call('ZSCORE', index(pool, {service = service}, state), id)
+        if seq then return service, state, tonumber(seq) end
+      end
+    end
+  end
+
+  -- What a damaged record still tells: class, worker, and the lists that the job is to be taken from.
+  local function salvaged(pool, id)
+    local text = redis.pcall('GET', pool.key .. 'job:' .. id)
+    local is_whole, record = pcall(cmsgpack.unpack, text)
+    local kept = {}
+    for _, name in ipairs({'class', 'worker_id', 'fence', 'customer_id', 'workflow', 'retention_ms'}) do
+      local value = is_whole and type(record) == 'table' and record[name]
+      if type(value) == KINDS[name] and (KINDS[name] == 'string' or is_integer(value, 0, 9007199254740991)) then
+        kept[name] = value
+      end
+    end
+    return kept
+  end
+
+  -- The worker doesn't hold the job any more, if it does.
+  local function set_free(pool, worker_id, id)
+    local key = pool.key .. 'worker:' .. worker_id
+    if redis.call('HGET', key, 'job_id') == id then redis.call('HDEL', key, 'job_id') end
+  end
+
+  -- A record that can't be read is set aside: failed, so that it is seen and never met again; a finished one stays what
+  -- it was. Answers the record that stands now; nil when the job isn't listed. `class` and `worker_id`: where the
+  -- caller knows them.
+  function jobs.set_aside(pool, id, class, worker_id)
+    local service, state, seq = listed(pool, id)
+    if not service then return nil end
+    local kept, key = salvaged(pool, id), pool.key .. 'job:' .. id
+    redis.call('DEL', key) -- it may not even be a string
+    worker_id = worker_id or kept.worker_id
+    if worker_id then set_free(pool, worker_id, id) end
     local job = {
-      id = id, state = 'pending', service = known.service, class = class, priority = 0, seq = seq, order = 0, fence = 0,
-      attempts = 0, max_attempts = 0, submitted_at_ms = pool.now,
+      id = id, state = state, service = service, class = class or kept.class or '', priority = 0, seq = seq, order = 0,
+      fence = kept.fence or 0, attempts = 0, max_attempts = 0, submitted_at_ms = pool.now, finished_at_ms = pool.now,
+      customer_id = kept.customer_id, workflow = kept.workflow, retention_ms = kept.retention_ms,
+      has_dependants = redis.call('EXISTS', pool.key .. 'dependants:' .. id) == 1 or nil,
     }
-    finish(pool, job, 'failed', {failure_class = 'bad_input', message = 'the stored job is damaged'})
+    local why = {failure_class = 'bad_input', message = 'the stored job is damaged'}
+    if FINAL[state] then jobs.write(pool, job) else finish(pool, job, 'failed', why) end
+    return job
+  end
+
+  -- The job's record; a damaged one is set aside first.
+  function jobs.sound(pool, id)
+    local job, is_damaged = jobs.read(pool, id)
+    if is_damaged then return jobs.set_aside(pool, id) end
+    return job
   end
 end

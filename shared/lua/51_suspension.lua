@@ -1,12 +1,19 @@
 -- Suspension: a broken worker must not eat the queue. Per worker and service, with the reason; the worker is then of a
 -- class that lacks the service, and comes back when its health check says so (muster_lift).
 --
--- worker:<id> holds `suspended` (JSON: service → {reason, at_ms}) and `streak` (JSON: service → {count, classes}).
+-- worker:<id> holds `suspended` (JSON: service → {reason, at_ms}) and `streak` (the same → {count, down, classes}).
 
 do
+  -- Failures that are the job's own fault: they neither lengthen a streak nor end it.
+  local OF_THE_JOB = {bad_input = true, refused = true}
+
+  -- Services of the worker with what is kept of each: a table. What a damaged store holds otherwise is left out.
   local function read(pool, worker_id, field)
-    local text = redis.call('HGET', pool.key .. 'worker:' .. worker_id, field)
-    return text and cjson.decode(text) or {}
+    local text, map = redis.call('HGET', pool.key .. 'worker:' .. worker_id, field), {}
+    for service, value in pairs(text and documents.object(text) or {}) do
+      if type(service) == 'string' and type(value) == 'table' then map[service] = value end
+    end
+    return map
   end
 
   local function write(pool, worker_id, field, map)
@@ -98,13 +105,18 @@ do
     end
   end
 
+  local function is_streak(streak)
+    return streak and type(streak.count) == 'number' and type(streak.down) == 'number'
+      and type(streak.classes) == 'table'
+  end
+
   local function lengthen(streak, class, failure)
-    streak = streak or {count = 0, down = 0, classes = {}}
+    if not is_streak(streak) then streak = {count = 0, down = 0, classes = {}} end
     local is_down = failure.class == 'service' or failure.class == 'network'
     streak.count, streak.down = streak.count + 1, is_down and streak.down + 1 or 0
     streak.classes[class] = streak.count
     for name, number in pairs(streak.classes) do
-      if number <= streak.count - LIMITS.streak then streak.classes[name] = nil end
+      if type(number) ~= 'number' or number <= streak.count - LIMITS.streak then streak.classes[name] = nil end
     end
     return streak
   end
@@ -112,7 +124,7 @@ do
   -- The worker failed the job. `failure` = {class=, message=, is_unhealthy=}. Answers the reason when this suspended
   -- it, else nil.
   function suspension.failed(pool, worker_id, job, failure)
-    if redis.call('EXISTS', pool.key .. 'worker:' .. worker_id) == 0 then return nil end
+    if OF_THE_JOB[failure.class] or redis.call('EXISTS', pool.key .. 'worker:' .. worker_id) == 0 then return nil end
     local streaks = read(pool, worker_id, 'streak')
     local streak = lengthen(streaks[job.service], classes.base(pool, job.class), failure)
     streaks[job.service] = streak

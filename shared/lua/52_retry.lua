@@ -17,9 +17,15 @@ do
     return tonumber(string.sub(redis.sha1hex(text), 1, 8), 16) / 4294967296
   end
 
+  -- Milliseconds of a number of seconds that only a damaged store could hold otherwise.
+  local function milliseconds(seconds, default)
+    seconds = tonumber(seconds)
+    return (seconds and seconds >= 0 and seconds < 1e9 and seconds or default) * 1000
+  end
+
   -- Full jitter below min(cap, base * 2^(attempt-1)), in milliseconds.
   local function backoff_ms(backoff, job)
-    local base, cap = (tonumber(backoff.base_s) or 2) * 1000, (tonumber(backoff.cap_s) or 300) * 1000
+    local base, cap = milliseconds(backoff.base_s, 2), milliseconds(backoff.cap_s, 300)
     local bound = math.min(cap, base * 2 ^ math.min(job.attempts - 1, 40))
     return math.floor(fraction(job.id .. ' ' .. job.fence) * bound)
   end

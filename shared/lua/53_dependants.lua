@@ -3,14 +3,21 @@
 -- any other. A dependency that was pruned meanwhile counts as what it was: its dependants had been told before.
 
 do
-  -- How many of these jobs are not completed; the first that failed or was cancelled; the first that doesn't exist.
+  -- The job, or what it counts as when nothing is left of it.
+  local function other_job(pool, id)
+    return jobs.sound(pool, id) or {id = id, state = 'gone'}
+  end
+
+  -- How many of these jobs are not completed; the first that won't be.
   function dependants.look(pool, ids)
-    local open, broken = 0, nil
+    local open, broken, seen = 0, nil, {}
     for _, id in ipairs(ids) do
-      local job = jobs.read(pool, id)
-      if not job then return nil, nil, id end
-      if job.state ~= 'completed' then open = open + 1 end
-      if job.state == 'failed' or job.state == 'cancelled' then broken = broken or job end
+      local job = not seen[id] and other_job(pool, id)
+      seen[id] = true
+      if job and job.state ~= 'completed' then
+        open = open + 1
+        if jobs.is_final(job) or job.state == 'gone' then broken = broken or job end
+      end
     end
     return open, broken
   end
@@ -19,7 +26,7 @@ do
   function dependants.count_open(pool, ids)
     local open, counted = 0, {}
     for _, id in ipairs(ids) do
-      local job = not counted[id] and jobs.read(pool, id)
+      local job = not counted[id] and jobs.sound(pool, id)
       if job and job.state ~= 'completed' then open = open + 1 end
       counted[id] = true
     end
@@ -49,8 +56,8 @@ do
 
   -- Fail a blocked job because of another one.
   function dependants.break_off(pool, job, other)
-    local word = other.state == 'failed' and 'failed' or 'was cancelled'
-    local message = 'job ' .. other.id .. ', which it depends on, ' .. word
+    local words = {failed = 'failed', cancelled = 'was cancelled', gone = 'is gone'}
+    local message = 'job ' .. other.id .. ', which it depends on, ' .. words[other.state]
     jobs.finish_waiting(pool, job, 'failed', {failure_class = 'dependency', message = message})
   end
 
@@ -73,15 +80,15 @@ do
   -- Tell some of a finished job's dependants; answers whether more are left. A job that an operator took back meanwhile
   -- keeps the rest waiting.
   function dependants.step(pool, id)
-    local other = jobs.read(pool, id)
-    if other and not jobs.is_final(other) then return false end
+    local other = other_job(pool, id)
+    if other.state ~= 'gone' and not jobs.is_final(other) then return false end
     local key = pool.key .. 'dependants:' .. id
     for _, dependant in ipairs(redis.call('SPOP', key, LIMITS.unblock)) do
-      local job = jobs.read(pool, dependant)
-      if other and job and job.state == 'blocked' then tell(pool, job, other) end
+      local job = jobs.sound(pool, dependant)
+      if job and job.state == 'blocked' then tell(pool, job, other) end
     end
     if redis.call('EXISTS', key) == 1 then return true end
-    if other and other.has_dependants then
+    if other.has_dependants then
       other.has_dependants = nil
       jobs.write(pool, other)
     end

@@ -40,7 +40,8 @@ do
   -- told to ask again. Answers whether it changed, and whether it is new.
   function workers.classify(pool, id)
     local key = pool.key .. 'worker:' .. id
-    local facts = read_fields(key, 'class', 'agent_id', 'capability', 'accepts')
+    local facts = read_fields(key, 'class', 'agent_id', 'capability', 'accepts', 'identity')
+    workable.note_worker(pool, facts.identity)
     local class = classes.join_worker(pool, facts.capability, facts.accepts, suspension.services(pool, id))
     if facts.class == class then
       join_class(pool, id, class)
@@ -65,34 +66,39 @@ do
     for path, text in pairs(documents.identity(identity)) do
       redis.call(command, pool.key .. 'addressees:' .. path .. '=s:' .. text, id)
     end
+    if command == 'SREM' then workable.note_worker(pool, identity) end
   end
 
   -- One worker of an agent as it registers. `facts` = {id, capability, accepts, identity, view, warm, significant}.
-  function workers.register(pool, agent_id, session, facts)
-    signify(pool, facts.significant)
+  local function register(pool, agent_id, facts, session, is_draining)
+    if facts.significant[1] then signify(pool, facts.significant) end
     local key = pool.key .. 'worker:' .. facts.id
-    local before = read_fields(key, 'identity', 'session', 'agent_id')
+    local before = read_fields(key, 'identity', 'session', 'agent_id', 'registered_at_ms')
     if before.agent_id and before.agent_id ~= agent_id then
       redis.call('SREM', pool.key .. 'agent-workers:' .. before.agent_id, facts.id)
     end
-    if before.identity and before.identity ~= facts.identity then address(pool, facts.id, before.identity, 'SREM') end
-    address(pool, facts.id, facts.identity, 'SADD')
-    if before.session ~= session then suspension.forget(pool, facts.id) end
-    redis.call('HSET', key, 'agent_id', agent_id, 'session', session, 'capability', facts.capability,
-      'accepts', facts.accepts, 'identity', facts.identity, 'view', facts.view, 'warm', facts.warm)
-    redis.call('HDEL', key, 'unlisted')
-    if redis.call('HGET', pool.key .. 'agent:' .. agent_id, 'state') == 'draining' then
-      redis.call('HSET', key, 'draining', 1)
-    else
-      redis.call('HDEL', key, 'draining')
+    if before.identity ~= facts.identity then
+      if before.identity then address(pool, facts.id, before.identity, 'SREM') end
+      address(pool, facts.id, facts.identity, 'SADD')
     end
-    redis.call('HSETNX', key, 'registered_at_ms', int(pool.now))
+    if before.session and before.session ~= session then suspension.forget(pool, facts.id) end
+    redis.call('HSET', key, 'agent_id', agent_id, 'session', session, 'capability', facts.capability,
+      'accepts', facts.accepts, 'identity', facts.identity, 'view', facts.view, 'warm', facts.warm,
+      'registered_at_ms', before.registered_at_ms or pool.now_text)
+    redis.call('HDEL', key, 'unlisted', 'draining')
+    if is_draining then redis.call('HSET', key, 'draining', 1) end
     redis.call('ZADD', pool.key .. 'workers', 0, facts.id)
     redis.call('SADD', pool.key .. 'agent-workers:' .. agent_id, facts.id)
     local has_changed, is_new = workers.classify(pool, facts.id)
     if has_changed then
       events.add(pool, is_new and 'worker.registered' or 'worker.changed', {worker_id = facts.id, agent_id = agent_id})
     end
+  end
+
+  -- The workers of an agent register, as one process of it (`session`).
+  function workers.register(pool, agent_id, session, list)
+    local is_draining = redis.call('HGET', pool.key .. 'agent:' .. agent_id, 'state') == 'draining'
+    for _, facts in ipairs(list) do register(pool, agent_id, facts, session, is_draining) end
   end
 
   -- The worker is gone; a job it holds goes back unharmed.
@@ -115,6 +121,11 @@ do
     return redis.call('SMEMBERS', pool.key .. 'agent-workers:' .. agent_id)
   end
 
+  -- What a step for all workers of the agent counts in a sweep: all of it, when it has as many as it may.
+  function workers.weight(pool, agent_id)
+    return math.max(1, LIMITS.sweep * redis.call('SCARD', pool.key .. 'agent-workers:' .. agent_id) / LIMITS.workers)
+  end
+
   -- The agent and all its workers are gone.
   function workers.remove_agent(pool, agent_id)
     for _, worker_id in ipairs(workers.of(pool, agent_id)) do workers.remove(pool, agent_id, worker_id) end
@@ -130,7 +141,10 @@ do
     redis.call('HSET', pool.key .. 'agent:' .. agent_id, 'state', 'draining')
     for _, worker_id in ipairs(workers.of(pool, agent_id)) do
       local worker = workers.read(pool, worker_id)
-      if worker then wake.unpark(pool, worker.class, worker_id) end
+      if worker then
+        wake.unpark(pool, worker.class, worker_id)
+        workable.note_worker(pool, worker.identity)
+      end
       redis.call('HSET', pool.key .. 'worker:' .. worker_id, 'draining', 1)
       events.add(pool, 'worker.draining', {worker_id = worker_id, agent_id = agent_id})
     end
@@ -167,6 +181,7 @@ do
       local worker = workers.read(pool, worker_id)
       if worker then
         leave_class(pool, worker_id, worker.class)
+        workable.note_worker(pool, worker.identity)
         redis.call('ZADD', pool.key .. 'chores', 'LT', pool.now, 'wclass ' .. worker.class)
         redis.call('HSET', pool.key .. 'worker:' .. worker_id, 'unlisted', 1)
       end

@@ -4,14 +4,15 @@
 -- the rest, done by the hubs' janitor. A member is a word and what it is about; its word says what is done.
 
 do
-  -- Calls act(job) if the job exists and is in the wanted state.
+  -- Calls act(job) if the job exists and is in the wanted state; a damaged one is set aside.
   local function with_job(pool, id, is_wanted, act)
-    local job = jobs.read(pool, id)
+    local job = jobs.sound(pool, id)
     if job and is_wanted(job) then act(job) end
   end
 
   local function is_active(job) return job.state == 'active' end
   local function is_scheduled(job) return job.state == 'scheduled' end
+  local function may_give_up(job) return job.unworkable_after_ms and not jobs.is_final(job) end
 
   -- An attempt's deadline passed: the cancel's grace, the timeout, or no progress for too long.
   local function end_attempt(pool, job, ended)
@@ -21,6 +22,7 @@ do
       jobs.finish_active(pool, job, 'cancelled')
     else
       local message = ended == 'timeout' and 'took longer than timeout_s' or 'no progress for longer than stall_s'
+      if not job.cancel_at_ms then suspension.failed(pool, worker_id, job, {class = ended, message = message}) end
       retry.after_failure(pool, job, ended, message)
     end
     if agent_id then wake.signal(pool, agent_id, 'cancel ' .. job.id .. ' ' .. worker_id) end
@@ -81,6 +83,14 @@ do
     return LIMITS.sweep
   end
 
+  -- A worker came, went or changed: classes to which it matters who is there.
+  function TIMERS.asked(pool, about)
+    local asked, after = string.match(about, '^(.*) (%S*)$')
+    local last = workable.ask(pool, asked, after)
+    if last then timers.soon(pool, 'asked ' .. asked .. ' ' .. last) end
+    return LIMITS.sweep
+  end
+
   -- A finished job's dependants are to be told.
   function TIMERS.dependants(pool, id)
     if dependants.step(pool, id) then timers.soon(pool, 'dependants ' .. id) end
@@ -99,7 +109,7 @@ do
 
   -- A job that doesn't want to wait for a worker that isn't there: failed after its class was unworkable for so long.
   function CHORES.giveup(pool, id)
-    with_job(pool, id, function(job) return not jobs.is_final(job) end, function(job)
+    with_job(pool, id, may_give_up, function(job)
       local since = workable.hidden_since(pool, job.class)
       local from = since and math.max(since, job.submitted_at_ms) or pool.now
       if job.state == 'pending' and pool.now - from >= job.unworkable_after_ms then
@@ -114,7 +124,7 @@ do
   -- There are worker classes that some classes without a witness haven't seen.
   function CHORES.examine(pool)
     local _, is_left = workable.step(pool, 'unexamined', LIMITS.examine)
-    if is_left then redis.call('ZADD', pool.key .. 'chores', 0, 'examine') end
+    if is_left then redis.call('ZADD', pool.key .. 'chores', 'LT', pool.now, 'examine') end
     return LIMITS.sweep
   end
 
@@ -127,19 +137,25 @@ do
     end)
   end
 
-  function CHORES.unlist(pool, agent_id) workers.unlist(pool, agent_id) end
+  function CHORES.unlist(pool, agent_id)
+    workers.unlist(pool, agent_id)
+    return workers.weight(pool, agent_id)
+  end
 
   function CHORES.agent(pool, agent_id)
-    if redis.call('ZSCORE', pool.key .. 'lost-agents', agent_id) then
-      workers.remove_agent(pool, agent_id)
-      events.add(pool, 'agent.gone', {agent_id = agent_id})
-    end
+    if not redis.call('ZSCORE', pool.key .. 'lost-agents', agent_id) then return 1 end
+    local weight = workers.weight(pool, agent_id)
+    workers.remove_agent(pool, agent_id)
+    events.add(pool, 'agent.gone', {agent_id = agent_id})
+    return weight
   end
 
   CHORES['class'] = function(pool, name) classes.forget(pool, name) end
 
   function CHORES.wclass(pool, name)
-    if not workers.forget_class(pool, name) then redis.call('ZADD', pool.key .. 'chores', 0, 'wclass ' .. name) end
+    if not workers.forget_class(pool, name) then
+      redis.call('ZADD', pool.key .. 'chores', pool.now, 'wclass ' .. name)
+    end
     return LIMITS.heavy
   end
 
@@ -190,11 +206,24 @@ do
     return run(pool, 'timers', TIMERS)
   end
 
+  -- Agents that fell silent are lost, but during an amnesty; answers how many.
+  local function lose_silent(pool)
+    local silent = redis.call('ZRANGEBYSCORE', pool.key .. 'agents', '-inf', int(pool.now), 'LIMIT', 0, LIMITS.sweep)
+    if #silent > 0 then read_amnesty(pool) end
+    if pool.amnesty_at_ms then return 0 end
+    local share = LIMITS.sweep
+    for i, agent_id in ipairs(silent) do
+      share = share - workers.weight(pool, agent_id)
+      workers.lose_agent(pool, agent_id)
+      if share <= 0 then return i end
+    end
+    return #silent
+  end
+
   -- All of it; answers how many things were done.
   function sweep.all(pool)
     events.trim(pool)
-    local silent = redis.call('ZRANGEBYSCORE', pool.key .. 'agents', '-inf', int(pool.now), 'LIMIT', 0, LIMITS.sweep)
-    for _, agent_id in ipairs(silent) do workers.lose_agent(pool, agent_id) end
-    return sweep.urgent(pool) + #silent + run(pool, 'chores', CHORES)
+    local done = sweep.urgent(pool)
+    return done + lose_silent(pool) + run(pool, 'chores', CHORES)
   end
 end

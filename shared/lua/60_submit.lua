@@ -53,12 +53,14 @@ local function parse_submit(args)
   return list
 end
 
--- The id that stands for the job's idempotency key; or nil, and whether the key was used for another body.
+-- The id that stands for the job's idempotency key; or nil, and whether the key was used for another body. A job that
+-- was pruned meanwhile stands no more.
 local function standing(pool, job)
   if job.idempotency == '' then return nil end
   local used = redis.call('GET', idempotency_key(pool, job))
   if not used then return nil end
   local fingerprint, id = string.match(used, '^(%S*) (%S+)$')
+  if not id or redis.call('EXISTS', pool.key .. 'job:' .. id) == 0 then return nil end
   if fingerprint ~= job.fingerprint then return nil, true end
   return id
 end

@@ -4,6 +4,7 @@
 --       4: number of workers n, then 7 per worker: id, compiled capability, compiled accepts, compiled identity,
 --       view (JSON), warm models (' service/model  service/model '), significant attribute paths (space separated)
 -- Answers {'OK', number of workers, the pool's lease in ms} | {'TAKEN', worker id}: another agent has this worker
+--   | {'LIMIT', most workers of an agent}
 -- Events agent.connected, worker.registered .changed .gone, job.workable
 local function is_id(text)
   return #text <= 128 and string.find(text, '^[A-Za-z0-9][A-Za-z0-9._-]*$') ~= nil
@@ -44,6 +45,7 @@ local function remove_others(pool, agent_id, list)
 end
 
 local function muster_register(keys, args)
+  if (#args - 4) / 7 > LIMITS.workers then return {'LIMIT', LIMITS.workers} end
   local pool, agent_id, list = pools.open(keys), args[1], parse_workers(args)
   local other = taken(pool, agent_id, list)
   if other then return {'TAKEN', other} end
@@ -54,7 +56,7 @@ local function muster_register(keys, args)
   redis.call('HSET', key, 'session', args[2], 'view', args[3])
   workers.hear(pool, agent_id)
   if is_new then events.add(pool, 'agent.connected', {agent_id = agent_id}) end
-  for _, facts in ipairs(list) do workers.register(pool, agent_id, args[2], facts) end
+  workers.register(pool, agent_id, args[2], list)
   sweep.urgent(pool)
   return {'OK', #list, pool.lease_ms}
 end

@@ -5,7 +5,7 @@
 -- Answers {'OK', answer, ...}, per worker one of
 --   {'CLAIMED', job id, fence, attempt, lease in ms, spec (JSON), payload (JSON)}
 --   {'EMPTY'}          nothing for it now; parked if asked
---   {'MORE', cursor}   the work allowed per call ran out: call again with the cursor
+--   {'MORE', cursor}   the work allowed per call, for all its workers, ran out: call again with the cursor, 0 or a text
 --   {'DRAINING'}       its agent drains: nothing is handed out
 --   {'UNKNOWN'}        not registered
 -- Moves pending → active. Events job.claimed
@@ -93,6 +93,7 @@ do
       local class, exact, reached = search.best(pool, worker, cursor)
       if not class and exact then return {'EMPTY'} end
       cursor = reached or 0
+      if not class and pool.work <= 0 then break end
       local job = class and choose(pool, worker, class)
       if job then
         lease(pool, job, worker, follow_ms)
@@ -103,6 +104,7 @@ do
   end
 
   local function answer(pool, id, park, cursor)
+    if pool.work <= 0 then return {'MORE', cursor} end -- those before it took it all
     local worker = workers.read(pool, id)
     if not worker then return {'UNKNOWN'} end
     wake.claims(pool, worker)
@@ -143,7 +145,7 @@ do
     local asked = cmsgpack.unpack(text)
     demand(type(asked) == 'table', 'a list of {worker id, cursor}')
     for i = 1, #asked do
-      demand(type(asked[i][1]) == 'string' and is_integer(asked[i][2], 0, 2147483647), 'a list of {worker id, cursor}')
+      demand(type(asked[i][1]) == 'string' and search.is_cursor(asked[i][2]), 'a list of {worker id, cursor}')
     end
     return asked
   end

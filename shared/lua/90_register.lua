@@ -20,7 +20,7 @@ local FUNCTIONS = {
   {'command', muster_command, 2, 0, {'allow-oom'}},
   {'claim', muster_claim, 2, 0, {'allow-oom'}},
   {'next', muster_next, 3, 0, {'allow-oom'}},
-  {'heartbeat', muster_heartbeat, 3, 5, {'allow-oom'}},
+  {'heartbeat', muster_heartbeat, 3, 6, {'allow-oom'}},
   {'progress', muster_progress, 4, 0, {'allow-oom'}},
   {'complete', muster_complete, 4, 0, {'allow-oom'}},
   {'fail', muster_fail, 6, 0, {'allow-oom'}},

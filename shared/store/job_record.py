@@ -52,8 +52,10 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
     reaped: int | None = None
     #: fence of the attempt that its worker ended last
     ended: int | None = None
-    #: JSON text
+    #: JSON text, without its picture
     progress: str | None = None
+    #: the picture, a `data:` URL
+    preview: str | None = None
     #: number of jobs it still waits for
     open: int | None = None
     has_dependants: bool = False

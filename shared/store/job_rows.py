@@ -124,4 +124,4 @@ def _progress(record: JobRecord) -> Progress | None:
     if record.state is JobState.COMPLETED:
         return Progress(value=1.0)
     text = record.progress
-    return msgspec.json.decode(text, type=Progress) if text else None
+    return replace(msgspec.json.decode(text, type=Progress), preview=record.preview) if text else None

@@ -48,6 +48,8 @@ CATALOGUE: tuple[KeyKind, ...] = (
     KeyKind("rise-seq", "string", "functions", "permanent"),
     KeyKind("unworkable", "zset", "functions", "permanent"),
     KeyKind("unexamined", "zset", "functions", "permanent"),
+    KeyKind("asked:<identity>", "zset", "functions", "while there are such classes"),
+    KeyKind("asked:another", "zset", "functions", "while there are such classes"),
     KeyKind("witness:<n>", "set", "functions", "with the worker class"),
     KeyKind("workflow:<id>", "string", "submit", "7 days after the last submit"),
     KeyKind("significant", "set", "register", "permanent"),

@@ -18,8 +18,8 @@ POLICY = "noeviction"
 PER_AGENT = 2
 #: kept for hubs and operators
 FOR_HUBS = 500
-#: a store for fewer deserves a warning
-MANY_AGENTS = 1_000
+#: the fleet that a store should have room for; one for fewer deserves a warning
+MANY_AGENTS = 10_000
 
 
 class ServerFacts(msgspec.Struct, frozen=True):
@@ -42,7 +42,7 @@ class ServerFacts(msgspec.Struct, frozen=True):
 
     @property
     def has_little_room(self) -> bool:
-        """Would it soon refuse agents of a large fleet?"""
+        """Would it refuse agents of the largest fleet?"""
         return self.most_agents is not None and self.most_agents < MANY_AGENTS
 
     def check(self) -> None:

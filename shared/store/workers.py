@@ -9,6 +9,7 @@ from enum import IntEnum
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from shared.errors import Bug, Conflict, Invalid
 from shared.store.connection import Store, close_client, translated
@@ -17,6 +18,7 @@ from shared.store.wakes import LONGEST_WAIT_S, SIGNALS_PER_WAIT, notice_of
 from shared.wire.answers import UNREGISTERED, Answer, Finish, Finished, Notice, Signal
 from shared.wire.compiled import compile_worker
 from shared.wire.fault import InvalidDocument
+from shared.wire.job import Progress
 from shared.wire.states import FailureClass
 from shared.wire.worker import AgentFacts, Claimed, Heartbeat, HeartbeatAnswer, JobVerdict, WorkerFacts
 
@@ -24,8 +26,16 @@ __all__ = ["UNREGISTERED", "Answer", "Finish", "Finished", "Notice", "Park", "Si
 
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
+#: what a service says of its progress is kept so far, in characters: the store takes 4 KiB of JSON
+LONGEST_NEWS = 500
+
 #: workers that claim in one call
 CLAIMS_PER_CALL = 32
+
+#: where a claim goes on that ran out of work: 0, or the store's own words
+Cursor = int | str
+#: of a claim that begins
+START: Cursor = 0
 
 
 class Park(IntEnum):
@@ -56,6 +66,7 @@ class Workers:
         Raises:
             Invalid: a capability document is refused (pointer into the worker's document).
             Invalid: an id has other characters than letters, digits, `.`, `_` and `-`.
+            Invalid: more than 64 workers.
             Conflict: a living other agent has one of these worker ids.
         """
         _check_id(agent.agent_id)
@@ -69,6 +80,12 @@ class Workers:
                 f"worker {answer[1].decode()} belongs to another agent that is alive; set another WORKER_ID",
                 code="worker_taken",
             )
+        if answer[0] == b"LIMIT":
+            raise Invalid(
+                f"expected agent {agent.agent_id} to have at most {answer[1]} workers, got {len(workers)}: "
+                "give its [[worker]] tables fewer slots, or start a second agent",
+                code="too_many_workers",
+            )
         return int(answer[2])
 
     async def deregister(self, pool: str, agent_id: str) -> None:
@@ -77,20 +94,20 @@ class Workers:
 
     async def claim_each(self, pool: str, worker_ids: Sequence[str]) -> dict[str, Answer]:
         """What each of these workers of one agent got: a job, None (nothing, parked), or `UNREGISTERED`. One call."""
-        return await self._claim_all(pool, dict.fromkeys(worker_ids, 0))
+        return await self._claim_all(pool, dict.fromkeys(worker_ids, START))
 
     async def next(
         self, pool: str, finished: Sequence[Finished], worker_ids: Sequence[str]
     ) -> tuple[list[Finish], dict[str, Answer]]:
         """Complete these jobs and claim for these workers in one call: `complete` of each, then `claim_each`."""
-        claims = [(worker_id, 0) for worker_id in worker_ids]
+        claims = [(worker_id, START) for worker_id in worker_ids]
         answer = await self._store.call("next", pool, int(self._park), _packed(finished), _packed(claims))
         got, left = _sorted_out(pool, worker_ids, answer[2:])
         if left:
             got |= await self._claim_all(pool, left)
         return [Finish(word.decode()) for word in answer[1]], got
 
-    async def _claim_all(self, pool: str, left: Mapping[str, int]) -> dict[str, Answer]:
+    async def _claim_all(self, pool: str, left: Mapping[str, Cursor]) -> dict[str, Answer]:
         """`left`: worker → cursor. Asks again for those whose call ran out of work."""
         got: dict[str, Answer] = {}
         while left:
@@ -120,7 +137,7 @@ class Workers:
         held = [
             argument
             for job in beat.held
-            for argument in (job.job_id, job.fence, job.worker_id, job.progress or b"", int(job.delivering))
+            for argument in (job.job_id, job.fence, job.worker_id, *_told(job.progress), int(job.delivering))
         ]
         answer = await self._store.call("heartbeat", pool, beat.agent_id, beat.telemetry or b"", len(beat.held), *held)
         words = (word.decode() for word in answer[1:])
@@ -194,18 +211,30 @@ def _check_id(name: str) -> None:
 _packed = msgspec.msgpack.Encoder().encode
 
 
+def _told(progress: bytes | None) -> tuple[bytes, str]:
+    """The news without their picture, and the picture; `null` of what is no `Progress`: a sign of life all the same."""
+    if progress is None:
+        return b"", ""
+    try:
+        news = msgspec.json.decode(progress, type=Progress)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return b"null", ""
+    message = news.message[:LONGEST_NEWS] if news.message else None
+    return msgspec.json.encode(replace(news, message=message, preview=None)), news.preview or ""
+
+
 def _sorted_out(
     pool: str, worker_ids: Sequence[str], answers: Sequence[list[Any]]
-) -> tuple[dict[str, Answer], dict[str, int]]:
+) -> tuple[dict[str, Answer], dict[str, Cursor]]:
     """The claims that are answered, and worker → cursor for those that must ask on."""
     got: dict[str, Answer] = {}
-    more: dict[str, int] = {}
+    more: dict[str, Cursor] = {}
     for worker_id, answer in zip(worker_ids, answers, strict=True):
         match answer[0]:
             case b"CLAIMED":
                 got[worker_id] = _claimed(pool, worker_id, answer)
             case b"MORE":
-                more[worker_id] = answer[1]
+                more[worker_id] = answer[1].decode() if answer[1] else START
             case b"UNKNOWN":
                 got[worker_id] = UNREGISTERED
             case _:

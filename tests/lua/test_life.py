@@ -1,7 +1,6 @@
 """The life of a job, verb by verb."""
 
 import base64
-from typing import Any
 
 import msgspec
 import pytest
@@ -319,9 +318,9 @@ async def test_a_picture_of_the_progress_is_seen_on_the_job_alone(broker: Broker
 
 @pytest.mark.parametrize(
     "preview",
-    ["http://evil/x.png", "data:text/html;base64,AAAA", 'data:image/png;base64,A"', PICTURE * 2, 5, ["x"], ""],
+    ["http://evil/x.png", "data:text/html;base64,AAAA", 'data:image/png;base64,A"', PICTURE * 2, ""],
 )
-async def test_what_is_no_small_picture_is_left_out_of_the_progress(broker: Broker, preview: Any) -> None:
+async def test_what_is_no_small_picture_is_left_out_of_the_progress(broker: Broker, preview: str) -> None:
     await broker.join()
     job_id = await broker.submit()
     claimed = await broker.must_claim()

@@ -19,7 +19,7 @@ ARITY = {
     "command": (2, 0),
     "claim": (2, 0),
     "next": (3, 0),
-    "heartbeat": (3, 5),
+    "heartbeat": (3, 6),
     "progress": (4, 0),
     "complete": (4, 0),
     "fail": (6, 0),

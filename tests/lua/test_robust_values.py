@@ -98,7 +98,7 @@ RIGHT: dict[str, Right] = {
     "command": lambda scene: ["w", "reload"],
     "claim": lambda scene: [0, claims(("w", 0))],
     "next": lambda scene: [0, finished((*scene.held, "w")), claims(("w", 0))],
-    "heartbeat": lambda scene: ["w", "", 1, *scene.held, "w", "{}", 0],
+    "heartbeat": lambda scene: ["w", "", 1, *scene.held, "w", "{}", "", 0],
     "progress": lambda scene: [*scene.held, "w", "{}"],
     "complete": lambda scene: [*scene.held, "w", "{}"],
     "fail": lambda scene: [*scene.held, "w", "oom", "message", 0],
@@ -212,7 +212,8 @@ ODD_TERMS: list[Any] = [
 
 #: what a job as submitted may say that the library reads again later
 ODD_SPECS = ["", "x", "null", "[]", '{"backoff":1}', '{"backoff":{"base_s":"x"}}', '{"labels":1}', '{"labels":{"a":1}}']
-ODD_SPECS += ['{"workflow":1}', '{"depends_on":1}', '{"depends_on":[1]}', '{"customer_id":[]}']
+ODD_SPECS += ['{"workflow":1}', '{"depends_on":1}', '{"depends_on":[1,[2]]}', '{"customer_id":[]}']
+ODD_SPECS += ['{"backoff":{"base_s":"nan"}}', '{"backoff":{"cap_s":"inf"}}']
 
 
 @pytest.mark.parametrize("spec", ODD_SPECS)

@@ -46,8 +46,8 @@ class Scene:
         while duration_ms > 0:
             self.calls.pass_ms(min(duration_ms, BEAT_MS))
             duration_ms -= BEAT_MS
-            held = (*self.attempt, progress, 0) if beating else ()
-            self.calls.call("heartbeat", "a" if beating else "b", "", len(held) // 5, *held)
+            held = (*self.attempt, progress, "", 0) if beating else ()
+            self.calls.call("heartbeat", "a" if beating else "b", "", len(held) // 6, *held)
         self.calls.sweep()
 
     def record(self) -> Any:
@@ -174,7 +174,7 @@ def claim_by(worker: str) -> Callable[[Scene], list[Any]]:
 
 
 def beat(scene: Scene) -> list[Any]:
-    return scene.calls.call("heartbeat", "a", "", 1, *scene.attempt, "", 0)[1:]
+    return scene.calls.call("heartbeat", "a", "", 1, *scene.attempt, "", "", 0)[1:]
 
 
 def stale(function: str, *more: Any) -> Callable[[Scene], list[Any]]:

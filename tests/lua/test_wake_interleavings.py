@@ -155,7 +155,7 @@ class Play:
         """A lost agent's workers are told to ask again."""
         was_lost = agent in dumped(self.calls).zset("lost-agents")
         held = [self.held[worker] for worker in AGENTS[agent] if worker in self.held]
-        self.calls.call("heartbeat", agent, "", len(held), *(part for job in held for part in (*job, "", 0)))
+        self.calls.call("heartbeat", agent, "", len(held), *(part for job in held for part in (*job, "", "", 0)))
         return len(AGENTS[agent]) if was_lost else 0
 
     def change(self, agent: str, number: int) -> int:

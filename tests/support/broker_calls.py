@@ -94,7 +94,7 @@ class Calls:
         return texts
 
 
-def claims(*asked: tuple[str, int]) -> bytes:
+def claims(*asked: tuple[str, int | str]) -> bytes:
     """The argument that asks for (worker, cursor)."""
     return msgspec.msgpack.encode(asked)
 

@@ -23,6 +23,8 @@ FOLLOW_MS = 1_000
 CANCEL_GRACE_MS = 30_000
 REGISTERED_MS = 600_000
 RETAIN_MS = {"completed": 86_400_000, "failed": 604_800_000, "cancelled": 604_800_000}
+#: failures that are the job's fault, not its worker's
+BLAMELESS = {"bad_input", "refused"}
 RETRIED = {"auth", "unfit", "oom", "service", "network", "timeout", "stalled"}
 
 
@@ -99,6 +101,8 @@ class Model:
         self.workflows: dict[str, tuple[int, int]] = {}
         self.paused: set[str] = set()
         self.untold: set[str] = set()
+        #: workers and services that a sweep may have suspended: if others complete such jobs
+        self.doubtful: set[tuple[str, str]] = set()
         self.seq = 0
         self.beat_at: int | None = None
         self.written_at = -1_000_000_000
@@ -108,7 +112,7 @@ class Model:
     def submit(self, prepared: PreparedJob, spec: dict[str, Any], compiled: CompiledJob) -> tuple[str, str]:
         """The word for the job, and the id that stands or the refusal."""
         key = (spec.get("customer_id"), prepared.idempotency_key)
-        if key in self.keys:
+        if key in self.keys and self.keys[key][1] in self.jobs:
             print_, standing = self.keys[key]
             return ("EXISTING", standing) if print_ == prepared.fingerprint else ("CONFLICT", "0")
         flow = (spec.get("workflow") or {}).get("id")
@@ -154,9 +158,9 @@ class Model:
         return takes(job.compiled, worker.documents).match
 
     def _must_leave(self, worker: Worker, job: Job) -> bool:
-        """Has the worker failed the job, and is another one there for it?"""
-        others = (other for other in self.workers.values() if other.id != worker.id and not other.unlisted)
-        return job.avoids == worker.id and any(self.may_take(other, job) for other in others)
+        """Has the worker failed the job, and is another one there for it that doesn't drain?"""
+        others = [other for other in self.workers.values() if other.id != worker.id and not other.draining]
+        return job.avoids == worker.id and any(self.may_take(other, job) for other in others if not other.unlisted)
 
     def queue(self, worker: Worker) -> list[Job]:
         """Jobs the worker would get, in order."""
@@ -266,7 +270,7 @@ class Model:
 
     def suspends(self, worker: str, service: str, failure: str, *, unhealthy: bool) -> bool | None:
         """Must this failure suspend the worker? None: only if others complete such jobs."""
-        if worker not in self.workers:
+        if worker not in self.workers or failure in BLAMELESS:
             return False
         count = self.workers[worker].streak.setdefault(service, [0, 0])
         is_down = failure in {"service", "network"}
@@ -423,7 +427,7 @@ class Model:
         if job.cancel_at is not None and at == job.cancel_at + CANCEL_GRACE_MS:
             self._finish(job, "cancelled", None)
         elif at in (job.timeout_at, job.stall_at):
-            self._after_failure(job, "timeout" if at == job.timeout_at else "stalled")
+            self._end_overdue(job, "timeout" if at == job.timeout_at else "stalled")
         elif self.amnesty_at > self.now:
             job.lease_at = self.amnesty_at
         elif at == job.follow_at:
@@ -431,6 +435,12 @@ class Model:
             job.reaped = job.fence if job.state == "pending" else 0
         else:
             self._reap(job)
+
+    def _end_overdue(self, job: Job, failure: str) -> None:
+        worker, service = str(job.worker), job.spec["service"]
+        if job.cancel_at is None and self.suspends(worker, service, failure, unhealthy=False) is None:
+            self.doubtful.add((worker, service))
+        self._after_failure(job, failure)
 
     def _tell(self) -> bool:
         """Dependants of finished jobs hear of it."""

@@ -99,7 +99,20 @@ class Play:
         """Both sides do all that is due. A call that sweeps has kept the clock of calls before."""
         self.calls.sweep()
         self.model.sweep()
+        self._take_suspensions()
         self._take_handed()
+
+    def _take_suspensions(self) -> None:
+        """Workers that the library suspended by itself: it may where the model can't say."""
+        for worker, service in self.model.doubtful:
+            stored = self.calls.redis.hget(self.calls.key(f"worker:{worker}"), "suspended") or "{}"
+            if worker in self.model.workers and service in msgspec.json.decode(stored):
+                self._is_suspended(worker, service)
+        self.model.doubtful.clear()
+
+    def _is_suspended(self, worker: str, service: str) -> None:
+        self.model.workers[worker].suspended.add(service)
+        self.model.workers[worker].streak.pop(service, None)
 
     def _take_handed(self) -> None:
         """Jobs that the library leased to parked workers by itself."""
@@ -204,7 +217,7 @@ class Play:
     def heartbeat(self, agent: str, left_out: int, *, progress: bool, delivering: bool) -> None:
         held = [entry for entry in self.held[-8:] if AGENT_OF[entry[2]] == agent]
         named = [entry for index, entry in enumerate(held) if not left_out >> index & 1]
-        jobs = [argument for entry in named for argument in (*entry, "{}" if progress else "", int(delivering))]
+        jobs = [argument for entry in named for argument in (*entry, "{}" if progress else "", "", int(delivering))]
         answer = self.calls.call("heartbeat", agent, "", len(named), *jobs)
         assert (answer[0] == "unknown") == (not self.model.of(agent))
         if self.model.of(agent):
@@ -256,8 +269,7 @@ class Play:
         is_suspended = answer[0] == "SUSPENDED"
         assert wanted in (None, is_suspended), (answer, wanted)
         if is_suspended:
-            self.model.workers[worker].suspended.add(service)
-            self.model.workers[worker].streak.pop(service, None)
+            self._is_suspended(worker, service)
 
     # ---------------------------------------------------------------------------------------------------- operators
     def cancel(self, pick: int) -> None:

@@ -12,7 +12,9 @@ from asyncio.subprocess import Process
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import psutil
@@ -29,6 +31,8 @@ WORKERS = 4
 DISK_MIB = 48
 #: of the small disk; with less no job is taken
 MIN_FREE_GB = 0.004
+MOUNT = ("mount", "-t", "tmpfs", "-o", f"size={DISK_MIB}m", "tmpfs")
+UNMOUNT = ("umount", "--lazy")
 START_S = 60.0
 MIB = 1 << 20
 #: folders of the agent that are empty when it has nothing to do
@@ -143,9 +147,14 @@ async def staged(folder: Path) -> AsyncIterator[Stage]:
         yield stage
 
 
+@cache
 def is_small_disk_possible() -> bool:
     """May this process mount one?"""
-    return os.geteuid() == 0 and sys.platform == "linux"
+    with TemporaryDirectory() as folder:
+        is_mounted = subprocess.run([*MOUNT, folder], capture_output=True, check=False).returncode == 0
+        if is_mounted:
+            subprocess.run([*UNMOUNT, folder], check=True)
+    return is_mounted
 
 
 @contextmanager
@@ -155,13 +164,11 @@ def _small_disk(folder: Path) -> Iterator[Path]:
     if not is_small_disk_possible():
         yield folder
         return
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK_MIB}m", "tmpfs", str(folder)]
-    subprocess.run(mount, check=True)
+    subprocess.run([*MOUNT, str(folder)], check=True)
     try:
         yield folder
     finally:
-        unmount = ["umount", "--lazy", str(folder)]
-        subprocess.run(unmount, check=True)
+        subprocess.run([*UNMOUNT, str(folder)], check=True)
 
 
 def _agent(folder: Path, hub: HubProcess, services: list[Services], state_dir: Path) -> AgentProcess:

