@@ -82,7 +82,7 @@ class Workers:
             )
         if answer[0] == b"LIMIT":
             raise Invalid(
-                f"expected agent {agent.agent_id} to have at most {answer[1]} workers, got {len(workers)}: "
+                f"expected agent {agent.agent_id} to have at most {int(answer[1])} workers, got {len(workers)}: "
                 "give its [[worker]] tables fewer slots, or start a second agent",
                 code="too_many_workers",
             )

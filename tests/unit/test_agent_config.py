@@ -99,6 +99,7 @@ def test_tables_come_from_the_file(tmp_path: Path) -> None:
         ("A1111_URL", "http://a:{7860+gpu+1}"),
         ("OPENAI_URL", "http://a/{gpu"),
         ("OPENAI_CONCURRENCY", "0"),
+        ("OPENAI_CONCURRENCY", "65"),
         ("PROBE_INTERVAL_S", "0"),
         ("COMFYUI_AUTH", "token-alone"),
         ("COMFYUI_AUTH", "Bearer line\nbreak"),

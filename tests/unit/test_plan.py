@@ -55,6 +55,12 @@ def test_the_only_worker_is_the_agent_itself_unless_it_has_a_name(table: dict[st
     assert [one.worker_id for one in plan(table, gpus=4).workers] == ids
 
 
+def test_more_workers_than_the_store_takes_of_an_agent_are_a_fault() -> None:
+    assert len(plan({"gpus": [0], "slots": 60}, {"gpus": [1], "slots": 4}, gpus=2).workers) == 64
+    with pytest.raises(Misconfigured, match=r"^expected at most 64 workers of an agent, got 65: .* second agent$"):
+        plan({"gpus": [0], "slots": 60}, {"gpus": [1], "slots": 5}, gpus=2)
+
+
 # -- which instances -------------------------------------------------------------------------------------------------
 
 

@@ -124,7 +124,8 @@ class Stage:
 
     def beat(self, workers: list[str], claimed: list[Any], times: int) -> None:
         """Heartbeats of one agent with these jobs."""
-        held = [value for name, job in zip(workers, claimed, strict=True) for value in (job[1], job[2], name, "", 0)]
+        jobs = zip(workers, claimed, strict=True)
+        held = [value for name, job in jobs for value in (job[1], job[2], name, "", "", 0)]
         self.store.calls([["muster_heartbeat", "measured", "", len(workers), *held]] * times)
 
     def record_minimum(self) -> None:

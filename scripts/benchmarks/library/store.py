@@ -45,6 +45,9 @@ class TestStore:
             for function, *args in calls[first : first + PIPELINED]:
                 pipe.execute_command("FCALL", function, 1, KEY, *args)
             answers += pipe.execute()
+        refused = [answer for answer in answers if isinstance(answer, list) and answer[0] == b"USAGE"]
+        if refused:
+            raise AssertionError(f"what is timed must be done, but: {refused[0][1].decode()}")
         return answers
 
     def timed(self, work: Callable[[], object]) -> Bounded:
