@@ -153,7 +153,7 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     openai_concurrency: Annotated[
         Annotated[int, Meta(ge=1, le=64)] | None,
         Meta(
-            description="workers that share such a server; above 1 only for one that queues or batches (vLLM)",
+            description="workers that share such a server; above 1 only if it queues or batches (vLLM); at most 64",
             extra={"env": "OPENAI_CONCURRENCY", "default": "those of one GPU"},
         ),
     ] = None

@@ -192,7 +192,7 @@ def _alive(pids: list[int]) -> list[int]:
 async def test_cancel_ends_the_whole_process_group(connector: CommandConnector, tmp_path: Path, ignore: str) -> None:
     job = _job(tmp_path, FAMILY.format(ignore=ignore, sleep_s=600))
     running = asyncio.create_task(connector.run(job, _ignore))
-    pids = await wait_until(lambda: _pids(tmp_path), 10, "parent and child run")
+    pids = await wait_until(lambda: _pids(tmp_path), 30, "parent and child run")
     assert _alive(pids) == pids
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
