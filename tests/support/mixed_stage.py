@@ -120,11 +120,18 @@ class Stage:
         found = (path for name in PASSING for path in (self.state_dir / name).glob("*"))
         return sorted(str(path.relative_to(self.state_dir)) for path in found)
 
+    async def unready(self) -> list[str]:
+        """Workers that aren't idle, or don't get jobs of all services; why."""
+        workers = await self.api.workers()
+        return [f"{one['id']}: {one['state']}, {one['suspended']}" for one in workers if not _is_ready(one)]
+
     async def is_at_rest(self) -> bool:
         """Has the agent nothing in hand, and is every service of every worker offered?"""
-        workers = await self.api.workers()
-        busy = [one for one in workers if one["state"] != "idle" or one["suspended"]]
-        return len(workers) == WORKERS and not busy and not self.left_over()
+        return len(await self.api.workers()) == WORKERS and not await self.unready() and not self.left_over()
+
+
+def _is_ready(worker: dict[str, Any]) -> bool:
+    return worker["state"] == "idle" and not worker["suspended"]
 
 
 @asynccontextmanager
